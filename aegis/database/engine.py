@@ -1,0 +1,129 @@
+"""Connections to the relational store: SQLite in WAL mode, or PostgreSQL.
+
+On SQLite writers take turns (one connection, `BEGIN IMMEDIATE`), readers never wait for them. Keep write
+transactions short: a batch of at most some hundred rows, and no await on anything but the connection inside.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from aegis import telemetry
+from aegis.errors import StoreUnavailable
+from aegis.settings import PostgresSettings, SQLiteSettings
+
+SQLITE_FILE = "aegis.sqlite"
+
+
+class Database:
+    """Read and write transactions. Raises StoreUnavailable when the store cannot be reached."""
+
+    def __init__(self, reader: AsyncEngine, writer: AsyncEngine) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @property
+    def dialect(self) -> str:
+        return self._writer.dialect.name
+
+    @property
+    def url(self) -> str:
+        """With the password; for the migrations only."""
+        return self._writer.url.render_as_string(hide_password=False)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[AsyncConnection]:
+        with _translated():
+            async with self._reader.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncGenerator[AsyncConnection]:
+        """One transaction, committed on leaving, rolled back on an error."""
+        with _translated():
+            async with self._writer.connect() as connection, connection.begin():
+                started = time.perf_counter()
+                yield connection
+            telemetry.WRITE_SECONDS.observe(time.perf_counter() - started)
+
+    async def ping(self) -> None:
+        async with self.read() as connection:
+            await connection.exec_driver_sql("SELECT 1")
+
+
+@asynccontextmanager
+async def open_database(settings: SQLiteSettings | PostgresSettings, folder: Path) -> AsyncGenerator[Database]:
+    """Open the store; its tables must have been migrated (`aegis.database.migrations.upgrade`)."""
+    if isinstance(settings, SQLiteSettings):
+        database = Database(*_sqlite_engines(settings, folder / SQLITE_FILE))
+    else:
+        engine = _postgres_engine(settings)
+        database = Database(engine, engine)
+    try:
+        yield database
+    finally:
+        await database._reader.dispose()  # pyright: ignore[reportPrivateUsage]
+        await database._writer.dispose()  # pyright: ignore[reportPrivateUsage]
+
+
+def _sqlite_engines(settings: SQLiteSettings, file: Path) -> tuple[AsyncEngine, AsyncEngine]:
+    url = f"sqlite+aiosqlite:///{file}"
+    writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=30)
+    reader = create_async_engine(url, pool_size=settings.readers, max_overflow=0, pool_timeout=30)
+    for engine, begin, pragmas in (
+        (writer, "BEGIN IMMEDIATE", ("synchronous=FULL", "foreign_keys=ON")),
+        (reader, "BEGIN", ("query_only=ON",)),
+    ):
+        _prepare_sqlite(engine, begin, ("journal_mode=WAL", "busy_timeout=10000", "cache_size=-8000", *pragmas))
+    return reader, writer
+
+
+def _prepare_sqlite(engine: AsyncEngine, begin: str, pragmas: tuple[str, ...]) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.isolation_level = None  # transactions are ours, not the driver's
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.exec_driver_sql(begin)
+
+
+def _postgres_engine(settings: PostgresSettings) -> AsyncEngine:
+    url = settings.url.get_secret_value()
+    for prefix in ("postgresql://", "postgres://"):
+        if url.startswith(prefix):
+            url = "postgresql+asyncpg://" + url.removeprefix(prefix)
+    return create_async_engine(
+        url,
+        pool_size=settings.pool_size,
+        max_overflow=0,
+        pool_timeout=settings.timeout,
+        pool_pre_ping=True,
+        connect_args={"timeout": settings.timeout, "command_timeout": settings.timeout},
+    )
+
+
+class _translated:
+    """Turns 'cannot reach the store' into StoreUnavailable; programming errors stay what they are."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError) or (
+            isinstance(error, DBAPIError) and error.connection_invalidated
+        ):
+            raise StoreUnavailable(f"The relational store does not answer: {error}") from error

@@ -1,0 +1,104 @@
+"""The outbox: what the projections still have to be told, written in the transaction that made it true.
+
+A projection (the vector store, Neo4j) reads rows in order of `seq`, applies them idempotently, then remembers the
+last one applied. Killed in between, it applies some rows again: they carry deterministic ids, so nothing doubles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, String, Table, delete, func, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aegis.database.engine import Database
+from aegis.database.schema import Sequence as SequenceType
+from aegis.database.schema import metadata
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", SequenceType, primary_key=True, autoincrement=True),
+    Column("topic", String(40), nullable=False, index=True),
+    Column("payload", JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+projections = Table(
+    "projections",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("applied", BigInteger, nullable=False),
+)
+
+_POSTGRES_LOCK = 7_120_411  # any constant: makes outbox rows commit in the order of their numbers
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    seq: int
+    topic: str
+    payload: Any
+
+
+async def append(connection: AsyncConnection, topic: str, payloads: Sequence[Any]) -> None:
+    """Add rows inside the caller's transaction."""
+    if not payloads:
+        return
+    if connection.dialect.name == "postgresql":
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK})
+    await connection.execute(insert(outbox), [{"topic": topic, "payload": payload} for payload in payloads])
+
+
+class Outbox:
+    """Reading side. `arrived` wakes the projections of this process; replicas find rows by polling."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._arrived: set[asyncio.Event] = set()
+
+    def listener(self) -> asyncio.Event:
+        event = asyncio.Event()
+        self._arrived.add(event)
+        return event
+
+    def wake(self) -> None:
+        """Call after a transaction that appended rows has committed."""
+        for event in self._arrived:
+            event.set()
+
+    async def last(self, topics: Sequence[str]) -> int:
+        query = select(func.coalesce(func.max(outbox.c.seq), 0)).where(outbox.c.topic.in_(topics))
+        async with self._database.read() as connection:
+            return int((await connection.execute(query)).scalar_one())
+
+    async def pending(self, topics: Sequence[str], after: int, limit: int) -> list[OutboxRow]:
+        query = (
+            select(outbox.c.seq, outbox.c.topic, outbox.c.payload)
+            .where(outbox.c.topic.in_(topics), outbox.c.seq > after)
+            .order_by(outbox.c.seq)
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            return [OutboxRow(*row) for row in await connection.execute(query)]
+
+    async def applied(self, projection: str) -> int:
+        query = select(projections.c.applied).where(projections.c.name == projection)
+        async with self._database.read() as connection:
+            return int((await connection.execute(query)).scalar_one_or_none() or 0)
+
+    async def confirm(self, projection: str, seq: int) -> None:
+        async with self._database.write() as connection:
+            done = await connection.execute(
+                update(projections).where(projections.c.name == projection).values(applied=seq)
+            )
+            if done.rowcount == 0:
+                await connection.execute(insert(projections).values(name=projection, applied=seq))
+
+    async def prune(self, topics: Sequence[str], up_to: int) -> None:
+        """Forget rows that every projection of these topics has applied."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(outbox).where(outbox.c.topic.in_(topics), outbox.c.seq <= up_to))

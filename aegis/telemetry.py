@@ -1,0 +1,56 @@
+"""Prometheus metrics and logging. Label values are bounded: routes by template, nodes and outcomes by name."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# 1 ms to 60 s, in the field's usual 1-2.5-5 steps.
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+REQUESTS = Counter("aegis_requests_total", "HTTP requests", ["method", "route", "status"])
+REQUEST_SECONDS = Histogram("aegis_request_seconds", "HTTP latency", ["method", "route"], buckets=SECONDS)
+NODE_SECONDS = Histogram("aegis_node_seconds", "Latency of a graph node", ["node"], buckets=SECONDS)
+BACKEND_SECONDS = Histogram("aegis_backend_seconds", "Latency of a backend call", ["backend", "call"], buckets=SECONDS)
+BACKEND_FAILURES = Counter("aegis_backend_failures_total", "Failed backend calls", ["backend"])
+WRITE_SECONDS = Histogram("aegis_database_write_seconds", "Length of a write transaction", buckets=SECONDS)
+HITS = Histogram("aegis_retrieval_hits", "Hits per search", ["mode"], buckets=(0, 1, 2, 5, 10, 20, 50, 100))
+TURNS = Counter("aegis_turns_total", "Turns by route and outcome", ["route", "outcome"])
+TOKENS = Counter("aegis_tokens_total", "Tokens by model and direction", ["model", "direction"])
+FIRST_TOKEN_SECONDS = Histogram("aegis_first_token_seconds", "Time to first token", ["model"], buckets=SECONDS)
+FILES = Counter("aegis_ingested_files_total", "Ingested files by outcome", ["outcome"])
+CHUNKS = Counter("aegis_ingested_chunks_total", "Chunks written")
+BACKLOG = Gauge("aegis_outbox_backlog", "Outbox rows a projection has not applied", ["projection"])
+LOOP_LAG = Histogram("aegis_loop_lag_seconds", "How late the event loop ran", buckets=SECONDS)
+BUILD = Gauge("aegis_build_info", "Version", ["version"])
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line, for machines; never holds a request body or a secret."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure_logging(level: str) -> None:
+    """Plain lines on a terminal, JSON lines otherwise. Called by entry points only."""
+    handler = logging.StreamHandler(sys.stderr)
+    if sys.stderr.isatty():
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
+    else:
+        handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for noisy in ("httpx", "httpcore", "graphiti_core", "neo4j", "aiosqlite", "chainlit", "watchfiles"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))

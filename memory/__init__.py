@@ -1,0 +1,1 @@
+"""What is remembered: conversations, facts (graph memory), mentions."""

@@ -1,0 +1,93 @@
+"""Graph memory: entities and facts with evidence, in Graphiti's node and edge types.
+
+The relational store is the truth; `driver.py` lets Graphiti run on it, `neo4j.py` fills Neo4j from the outbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from aegis.scope import Scope, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    id: str
+    name: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Where a fact is stated: `quote == document_text[span.start:span.end]`."""
+
+    document_id: str
+    version_id: str
+    chunk_id: str
+    span: Span
+    quote: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """`relation` is Graphiti's edge name (UPPER_SNAKE); `text` the sentence that states the fact."""
+
+    id: str
+    text: str
+    relation: str
+    source: Entity
+    target: Entity
+    valid_at: datetime | None
+    invalid_at: datetime | None
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredFact:
+    fact: Fact
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """Entities and the facts among them; `path` holds entity ids in order when a path was asked for."""
+
+    entities: tuple[Entity, ...]
+    facts: tuple[Fact, ...]
+    path: tuple[str, ...] = ()
+
+
+class Facts(Protocol):
+    """Facts of documents, read through a scope. `epoch` selects what was known, `as_of` what was true."""
+
+    async def search(
+        self, scope: Scope, query: str, *, limit: int = 10, epoch: int | None = None, as_of: datetime | None = None
+    ) -> list[ScoredFact]:
+        """Facts about the entities that the query names, best first."""
+        ...
+
+    async def entities_named(self, scope: Scope, names: Sequence[str]) -> list[Entity]:
+        """Entities with one of these names, whatever their case."""
+        ...
+
+    async def fact(self, scope: Scope, fact_id: str) -> Fact:
+        """Raises NotFound."""
+        ...
+
+    async def totals(self, scope: Scope) -> tuple[int, int]:
+        """How many entities and facts the scope sees."""
+        ...
+
+
+class Neighbourhoods(Protocol):
+    """The graph's own questions. Adapters: relational tables, Neo4j. Raises GraphUnavailable."""
+
+    async def around(self, scope: Scope, entity_ids: Sequence[str], *, hops: int = 1, limit: int = 50) -> Neighbourhood:
+        ...
+
+    async def path(self, scope: Scope, start: str, end: str, *, hops: int = 4) -> Neighbourhood:
+        """A shortest path, empty when there is none within `hops`."""
+        ...

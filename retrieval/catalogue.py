@@ -1,0 +1,321 @@
+"""The catalogue: documents, their versions and text, chunks, and the embeddings kept for rebuilding.
+
+Visibility belongs to versions: a version is seen at every epoch e with visible_from <= e < visible_until. NEVER marks
+a version not yet published (`visible_from`) or not yet replaced (`visible_until`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    RowMapping,
+    String,
+    Table,
+    Text,
+    and_,
+    func,
+    select,
+)
+
+from aegis.database import Database, Timestamp, metadata
+from aegis.errors import NotFound
+from aegis.scope import Scope, Span
+
+NEVER = 2**53
+TEXT_PART = 100_000  # code points per row, so that no row takes long to write
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("owner", String(120), nullable=False),
+    Column("collection", String(120), nullable=False, index=True),
+    Column("source", Text, nullable=False),  # a URI, or `upload:` and a name
+    Column("tags", JSON, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("document_id", ForeignKey("documents.id"), nullable=False, index=True),
+    Column("content_hash", String(64), nullable=False),  # sha256 of the original bytes, which are blob `content_hash`
+    Column("title", Text, nullable=False),
+    Column("media_type", String(120), nullable=False),
+    Column("chars", Integer, nullable=False),
+    Column("pages", JSON, nullable=False),  # [[start, "label"], ...] in order: page, slide, sheet
+    Column("headings", JSON, nullable=False),  # [[start, level, "heading"], ...] in order
+    Column("verdict", JSON, nullable=False),  # what is known of the text's quality; {} when nothing is wrong
+    Column("dated", Timestamp),  # the document's own date, if it states one
+    Column("chunk_count", Integer, nullable=False),
+    Column("indexed_at", Timestamp, nullable=False),
+    Column("visible_from", BigInteger, nullable=False),
+    Column("visible_until", BigInteger, nullable=False),
+)
+
+texts = Table(
+    "texts",
+    metadata,
+    Column("version_id", ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("start", Integer, primary_key=True),  # offset of the part's first code point
+    Column("text", Text, nullable=False),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("version_id", ForeignKey("versions.id", ondelete="CASCADE"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("text", Text, nullable=False),  # exactly text[start:end] of the version
+    Column("page", String(120)),  # label of the page, slide or sheet the chunk starts on
+    Column("heading", Text),  # heading path, joined by " > "
+    Column("embedded_hash", String(64), nullable=False),  # of the text that was embedded (context + chunk)
+    Index("ix_chunks_version_ordinal", "version_id", "ordinal"),
+)
+
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("text_hash", String(64), primary_key=True),
+    Column("embedder", String(80), primary_key=True),
+    Column("vector", LargeBinary, nullable=False),  # float16, little endian
+)
+
+epochs = Table("epochs", metadata, Column("id", Integer, primary_key=True), Column("value", BigInteger, nullable=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk as retrieval and answers need it. `text == version_text[span.start:span.end]`."""
+
+    id: str
+    document_id: str
+    version_id: str
+    collection: str
+    source: str
+    title: str
+    ordinal: int
+    span: Span
+    text: str
+    page: str | None
+    heading: str | None
+    visible_from: int
+    visible_until: int
+
+    @property
+    def embedded_text(self) -> str:
+        """What both vectors are made of: the chunk with its title and heading path in front."""
+        return embedded_text(self.title, self.heading, self.text)
+
+
+def embedded_text(title: str, heading: str | None, text: str) -> str:
+    context = f"{title} > {heading}" if heading and heading != title else title
+    return f"{context}\n{text}"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentEntry:
+    """One row of a document listing: the version visible at the epoch asked for."""
+
+    id: str
+    collection: str
+    source: str
+    title: str
+    media_type: str
+    version_id: str
+    content_hash: str
+    chars: int
+    chunk_count: int
+    verdict: Mapping[str, Any]
+    tags: Sequence[str]
+    dated: datetime | None
+    indexed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFilter:
+    """Conditions on documents. Dates are compared with the document's own date."""
+
+    source: str | None = None
+    type: str | None = None
+    tags: tuple[str, ...] = ()
+    date_from: datetime | None = None
+    date_to: datetime | None = None
+
+
+@dataclass(slots=True)
+class _ChunkCache:
+    """Chunk texts never change under an id, so the rows are kept; visibility is the index's business."""
+
+    limit: int = 4000
+    rows: dict[str, Chunk] = field(default_factory=dict[str, Chunk])
+
+    def keep(self, found: Iterable[Chunk]) -> None:
+        for chunk in found:
+            self.rows[chunk.id] = chunk
+        while len(self.rows) > self.limit:
+            del self.rows[next(iter(self.rows))]
+
+
+class Catalogue:
+    """Reads, each through a scope. Writing is `retrieval/publishing.py`'s business."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._cache = _ChunkCache()
+        self._epoch: int | None = None
+
+    async def epoch(self) -> int:
+        """The newest epoch readers may see."""
+        if self._epoch is None:
+            async with self._database.read() as connection:
+                value = (await connection.execute(select(epochs.c.value))).scalar_one_or_none()
+            self._epoch = int(value or 0)
+        return self._epoch
+
+    def epoch_raised(self, value: int) -> None:
+        self._epoch = value
+
+    def forget(self, chunk_ids: Iterable[str] | None = None) -> None:
+        """Drop cached rows of erased chunks (all rows when ids are not known)."""
+        if chunk_ids is None:
+            self._cache.rows.clear()
+            return
+        for identifier in chunk_ids:
+            self._cache.rows.pop(identifier, None)
+
+    async def collections(self) -> frozenset[str]:
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(documents.c.collection).distinct())
+            return frozenset(row[0] for row in rows)
+
+    async def chunks(self, scope: Scope, ids: Sequence[str]) -> list[Chunk]:
+        """The chunks with these ids that the scope may see, in the order asked for."""
+        missing = [identifier for identifier in ids if identifier not in self._cache.rows]
+        if missing:
+            query = _chunk_query().where(chunks.c.id.in_(missing))
+            async with self._database.read() as connection:
+                self._cache.keep(_chunk(row) for row in (await connection.execute(query)).mappings())
+        found = (self._cache.rows.get(identifier) for identifier in ids)
+        return [chunk for chunk in found if chunk is not None and scope.may_read(chunk.collection)]
+
+    async def chunks_of(self, scope: Scope, version_id: str) -> list[Chunk]:
+        query = _chunk_query().where(chunks.c.version_id == version_id).order_by(chunks.c.ordinal)
+        async with self._database.read() as connection:
+            found = [_chunk(row) for row in (await connection.execute(query)).mappings()]
+        return [chunk for chunk in found if scope.may_read(chunk.collection)]
+
+    async def document(self, scope: Scope, document_id: str, epoch: int | None = None) -> DocumentEntry:
+        """Raises NotFound where there is none that this scope may see at this epoch."""
+        found = await self._entries(scope, await self._at(epoch), documents.c.id == document_id, limit=1)
+        if not found:
+            raise NotFound(f"There is no document {document_id}.", document_id=document_id)
+        return found[0]
+
+    async def list_documents(
+        self, scope: Scope, *, after: str = "", limit: int = 100, epoch: int | None = None
+    ) -> list[DocumentEntry]:
+        """Visible documents in order of id, those after `after`."""
+        return await self._entries(scope, await self._at(epoch), documents.c.id > after, limit=limit)
+
+    async def text(self, scope: Scope, document_id: str, version_id: str | None = None) -> str:
+        """The whole text that spans count in; of the visible version unless another is named."""
+        if version_id is None:
+            version_id = (await self.document(scope, document_id)).version_id
+        query = (
+            select(texts.c.text)
+            .join(versions, versions.c.id == texts.c.version_id)
+            .join(documents, documents.c.id == versions.c.document_id)
+            .where(
+                texts.c.version_id == version_id,
+                versions.c.document_id == document_id,
+                documents.c.collection.in_(scope.collections),
+            )
+            .order_by(texts.c.start)
+        )
+        async with self._database.read() as connection:
+            parts = [row[0] for row in await connection.execute(query)]
+        if not parts:
+            raise NotFound(f"There is no document {document_id}.", document_id=document_id)
+        return "".join(parts)
+
+    async def totals(self, scope: Scope, epoch: int | None = None) -> Mapping[str, int]:
+        """How many documents and chunks this scope sees."""
+        query = (
+            select(func.count(), func.coalesce(func.sum(versions.c.chunk_count), 0))
+            .select_from(documents.join(versions, versions.c.document_id == documents.c.id))
+            .where(documents.c.collection.in_(scope.collections), visible_at(await self._at(epoch)))
+        )
+        async with self._database.read() as connection:
+            count, chunk_count = (await connection.execute(query)).one()
+        return {"documents": int(count), "chunks": int(chunk_count)}
+
+    async def _at(self, epoch: int | None) -> int:
+        return await self.epoch() if epoch is None else epoch
+
+    async def _entries(self, scope: Scope, epoch: int, condition: Any, limit: int) -> list[DocumentEntry]:
+        query = (
+            select(
+                documents.c.id,
+                documents.c.collection,
+                documents.c.source,
+                documents.c.tags,
+                versions.c.title,
+                versions.c.media_type,
+                versions.c.id.label("version_id"),
+                versions.c.content_hash,
+                versions.c.chars,
+                versions.c.chunk_count,
+                versions.c.verdict,
+                versions.c.dated,
+                versions.c.indexed_at,
+            )
+            .join(versions, versions.c.document_id == documents.c.id)
+            .where(documents.c.collection.in_(scope.collections), visible_at(epoch), condition)
+            .order_by(documents.c.id)
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            return [DocumentEntry(**row) for row in (await connection.execute(query)).mappings()]
+
+
+def visible_at(epoch: int) -> Any:
+    return and_(versions.c.visible_from <= epoch, versions.c.visible_until > epoch)
+
+
+def _chunk_query() -> Any:
+    return (
+        select(
+            chunks,
+            versions.c.document_id,
+            versions.c.title,
+            versions.c.visible_from,
+            versions.c.visible_until,
+            documents.c.collection,
+            documents.c.source,
+        )
+        .join(versions, versions.c.id == chunks.c.version_id)
+        .join(documents, documents.c.id == versions.c.document_id)
+    )
+
+
+def _chunk(row: RowMapping) -> Chunk:
+    values = dict(row)
+    span = Span(values.pop("start"), values.pop("end"))
+    values.pop("embedded_hash")
+    return Chunk(span=span, **values)
