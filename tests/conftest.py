@@ -1,0 +1,20 @@
+"""Fixtures that more than one folder uses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from aegis.database import Database, open_database
+from aegis.database.migrations import upgrade
+from aegis.settings import SQLiteSettings
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncGenerator[Database]:
+    """A fresh SQLite store with all tables, made by the migrations."""
+    async with open_database(SQLiteSettings(), tmp_path) as opened:
+        await upgrade(opened)
+        yield opened
