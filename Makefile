@@ -1,0 +1,49 @@
+# AegisRAG. `make` lists the targets. On Windows without make, the README names the same commands.
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+STUDIO_PORT ?= 2024
+export PYTHONPATH := $(CURDIR)
+
+.PHONY: help venv dev run test test-servers lint types studio eval bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: ## create .venv with what running needs (re-used while the lock is the same)
+	@sh deploy/venv.sh run
+
+run: venv ## start the assistant and print its address
+	@$(BIN)/aegis serve
+
+dev:
+	@sh deploy/venv.sh all
+
+test: dev ## run the tests that need no server
+	$(BIN)/python -m pytest -m "not servers" $(ARGS)
+
+test-servers: dev ## run the tests against real PostgreSQL, Neo4j, Redis and Ollama servers
+	$(BIN)/python -m pytest -m servers $(ARGS)
+
+lint: dev ## check style, formatting and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: dev ## check types
+	$(BIN)/pyright
+
+studio: dev ## run the graph under `langgraph dev`, offline
+	AEGIS_PORT=$(STUDIO_PORT) $(BIN)/aegis studio
+
+eval: dev ## replay the sample questions and print a table
+	$(BIN)/aegis eval run $(ARGS)
+
+bench: dev ## run every benchmark
+	$(BIN)/aegis bench all $(ARGS)
+
+clean: ## remove .venv and caches (the data folder stays)
+	rm -rf $(VENV) .pytest_cache .ruff_cache .langgraph_api
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,121 @@
+"""The data folder: one owner at a time, by an operating-system file lock, and a format it records.
+
+`owner.json` tells who owns it and where that server answers; it counts only while the lock is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from aegis.errors import DataFolderError, FolderInUse, FormatTooNew
+
+FORMAT = 1
+LOCK_FILE = "lock"
+OWNER_FILE = "owner.json"
+FORMAT_FILE = "format.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """`url` is empty for a command that serves nobody."""
+
+    pid: int
+    command: str
+    url: str
+    since: float
+
+    def __str__(self) -> str:
+        where = f" at {self.url}" if self.url else ""
+        return f"`aegis {self.command}`{where} (process {self.pid})"
+
+
+def read_owner(folder: Path) -> Owner | None:
+    """Who wrote `owner.json`; whether they still hold the lock is another question."""
+    try:
+        return Owner(**json.loads((folder / OWNER_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def current_owner(folder: Path) -> Owner | None:
+    """Who owns the folder now, without taking it."""
+    if not (folder / LOCK_FILE).exists():
+        return None
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        with lock.acquire(timeout=0):
+            return None
+    except Timeout:
+        return read_owner(folder) or Owner(0, "?", "", 0.0)
+
+
+@asynccontextmanager
+async def own_folder(folder: Path, command: str, url: str = "", patience: float = 0.0) -> AsyncGenerator[Path]:
+    """Own the folder until the end; `patience` is how many seconds to wait for another owner to leave.
+
+    Raises FolderInUse naming the owner, FormatTooNew, and DataFolderError when it cannot be written.
+    """
+    folder = folder.absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK_FILE)
+        await asyncio.to_thread(lock.acquire, timeout=patience)
+    except Timeout:
+        owner = read_owner(folder)
+        raise FolderInUse(
+            f"The data folder {folder} is in use by {owner or 'another process'}. "
+            "Stop it, or set another folder with AEGIS_DATA_DIR."
+        ) from None
+    except OSError as error:
+        raise DataFolderError(
+            f"The data folder {folder} cannot be written ({error.strerror}). Choose another with AEGIS_DATA_DIR."
+        ) from error
+    try:
+        _check_format(folder)
+        owner = Owner(os.getpid(), command, url, time.time())
+        _write_json(folder / OWNER_FILE, asdict(owner))
+        yield folder
+    finally:
+        (folder / OWNER_FILE).unlink(missing_ok=True)
+        lock.release()
+
+
+def recorded_format(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / FORMAT_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def record_format(folder: Path, **parts: str) -> None:
+    """Note what wrote this folder: schema revision, engine versions, embedder."""
+    _write_json(folder / FORMAT_FILE, {"format": FORMAT, **parts})
+
+
+def _check_format(folder: Path) -> None:
+    written = recorded_format(folder).get("format", FORMAT)
+    if written > FORMAT:
+        raise FormatTooNew(
+            f"The data folder {folder} has format {written}, this AegisRAG knows up to {FORMAT}. "
+            "Install the newer AegisRAG, or set another folder with AEGIS_DATA_DIR."
+        )
+
+
+def _write_json(file: Path, value: dict[str, Any]) -> None:
+    """Replace the file in one step, so that a reader never sees half of it."""
+    new = file.with_suffix(".new")
+    with new.open("w", encoding="utf-8") as handle:
+        json.dump(value, handle, indent=1)
+        handle.flush()
+        os.fsync(handle.fileno())
+    new.replace(file)
