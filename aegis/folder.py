@@ -65,11 +65,9 @@ async def own_folder(folder: Path, command: str, url: str = "", patience: float 
 
     Raises FolderInUse naming the owner, FormatTooNew, and DataFolderError when it cannot be written.
     """
-    folder = folder.absolute()
+    lock = FileLock(folder / LOCK_FILE, thread_local=False)  # taken and released in different threads
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK_FILE)
-        await asyncio.to_thread(lock.acquire, timeout=patience)
+        await asyncio.to_thread(_acquire, lock, folder, patience)
     except Timeout:
         owner = read_owner(folder)
         raise FolderInUse(
@@ -100,6 +98,11 @@ def recorded_format(folder: Path) -> dict[str, Any]:
 def record_format(folder: Path, **parts: str) -> None:
     """Note what wrote this folder: schema revision, engine versions, embedder."""
     _write_json(folder / FORMAT_FILE, {"format": FORMAT, **parts})
+
+
+def _acquire(lock: FileLock, folder: Path, patience: float) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock.acquire(timeout=patience)
 
 
 def _check_format(folder: Path) -> None:

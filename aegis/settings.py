@@ -28,97 +28,109 @@ def _kind(default: str) -> Discriminator:
 
 
 class NoAuth(Section):
-    kind: Literal["none"] = Field("none", description="Everyone who reaches the port is the user `local`.")
+    kind: Literal["none"] = Field(default="none", description="Everyone who reaches the port is the user `local`.")
 
 
 class SQLiteSettings(Section):
-    kind: Literal["sqlite"] = Field("sqlite", description="A file in the data folder.")
-    readers: int = Field(4, ge=1, le=64, description="Connections for reading, at most.")
+    kind: Literal["sqlite"] = Field(default="sqlite", description="A file in the data folder.")
+    readers: int = Field(default=4, ge=1, le=64, description="Connections for reading, at most.")
 
 
 class PostgresSettings(Section):
-    kind: Literal["postgres"] = Field("postgres", description="A PostgreSQL server, 14 or later.")
+    kind: Literal["postgres"] = Field(default="postgres", description="A PostgreSQL server, 14 or later.")
     url: SecretStr = Field(description="postgresql://user:password@host:port/database")
-    pool_size: int = Field(10, ge=1, le=200, description="Connections kept open.")
-    timeout: float = Field(10, gt=0, description="Seconds to wait for a connection or a statement.")
+    pool_size: int = Field(default=10, ge=1, le=200, description="Connections kept open.")
+    timeout: float = Field(default=10, gt=0, description="Seconds to wait for a connection or a statement.")
 
 
 class EdgeSettings(Section):
-    kind: Literal["edge"] = Field("edge", description="Qdrant Edge in a child process, files in the data folder.")
-    unindexed_limit: int = Field(5000, ge=100, description="Chunks searched without an index before one is built.")
-    timeout: float = Field(10, gt=0, description="Seconds a search waits for the child process.")
+    kind: Literal["edge"] = Field(
+        default="edge", description="Qdrant Edge in a child process, files in the data folder."
+    )
+    unindexed_limit: int = Field(
+        default=5000, ge=100, description="Chunks searched without an index before one is built."
+    )
+    timeout: float = Field(default=10, gt=0, description="Seconds a search waits for the child process.")
 
 
 class QdrantSettings(Section):
-    kind: Literal["qdrant"] = Field("qdrant", description="A Qdrant server, 1.16 or later.")
-    url: str = Field("http://127.0.0.1:6333", description="Its HTTP address.")
-    grpc_port: int = Field(6334, ge=1, le=65535, description="Its gRPC port.")
-    prefer_grpc: bool = Field(True, description="Search through gRPC.")
-    api_key: SecretStr | None = Field(None, description="API key, if the server asks for one.")
-    prefix: str = Field("aegis", pattern=r"^[a-z0-9_]+$", description="Start of the names of our collections there.")
-    timeout: float = Field(10, gt=0, description="Seconds a call may take.")
+    kind: Literal["qdrant"] = Field(default="qdrant", description="A Qdrant server, 1.16 or later.")
+    url: str = Field(default="http://127.0.0.1:6333", description="Its HTTP address.")
+    grpc_port: int = Field(default=6334, ge=1, le=65535, description="Its gRPC port.")
+    prefer_grpc: bool = Field(default=True, description="Search through gRPC.")
+    api_key: SecretStr | None = Field(default=None, description="API key, if the server asks for one.")
+    prefix: str = Field(
+        default="aegis", pattern=r"^[a-z0-9_]+$", description="Start of the names of our collections there."
+    )
+    timeout: float = Field(default=10, gt=0, description="Seconds a call may take.")
 
 
 class RelationalGraphSettings(Section):
-    kind: Literal["relational"] = Field("relational", description="Neighbourhoods from the relational store.")
+    kind: Literal["relational"] = Field(default="relational", description="Neighbourhoods from the relational store.")
 
 
 class Neo4jSettings(Section):
-    kind: Literal["neo4j"] = Field("neo4j", description="A Neo4j server, 5.26 or later, as projection.")
-    url: str = Field("bolt://127.0.0.1:7687", description="Its Bolt address.")
-    user: str = Field("neo4j", description="User name; empty where the server has no authentication.")
-    password: SecretStr = Field(SecretStr(""), description="Password.")
-    timeout: float = Field(5, gt=0, description="Seconds a question to the graph may take.")
+    kind: Literal["neo4j"] = Field(default="neo4j", description="A Neo4j server, 5.26 or later, as projection.")
+    url: str = Field(default="bolt://127.0.0.1:7687", description="Its Bolt address.")
+    user: str = Field(default="neo4j", description="User name; empty where the server has no authentication.")
+    password: SecretStr = Field(default=SecretStr(""), description="Password.")
+    timeout: float = Field(default=5, gt=0, description="Seconds a question to the graph may take.")
 
 
 class ProcessCacheSettings(Section):
-    kind: Literal["process"] = Field("process", description="Hot tier and wake-ups inside the process.")
+    kind: Literal["process"] = Field(default="process", description="Hot tier and wake-ups inside the process.")
 
 
 class RedisSettings(Section):
-    kind: Literal["redis"] = Field("redis", description="A Redis (7 or later) or Valkey server.")
-    url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Its address.")
-    prefix: str = Field("aegis:", description="Start of every key of ours.")
-    timeout: float = Field(2, gt=0, description="Seconds a command may take.")
+    kind: Literal["redis"] = Field(default="redis", description="A Redis (7 or later) or Valkey server.")
+    url: SecretStr = Field(default=SecretStr("redis://127.0.0.1:6379/0"), description="Its address.")
+    prefix: str = Field(default="aegis:", description="Start of every key of ours.")
+    timeout: float = Field(default=2, gt=0, description="Seconds a command may take.")
 
 
 class BlobSettings(Section):
-    url: str = Field("", description="Folder or fsspec address of original files; empty: `blobs` in the data folder.")
+    url: str = Field(
+        default="", description="Folder or fsspec address of original files; empty: `blobs` in the data folder."
+    )
 
 
 class WordLlamaSettings(Section):
-    kind: Literal["wordllama"] = Field("wordllama", description="Static embeddings that come with the package.")
+    kind: Literal["wordllama"] = Field(default="wordllama", description="Static embeddings that come with the package.")
 
 
 class OllamaSettings(Section):
-    url: str = Field("http://127.0.0.1:11434", description="Where an Ollama server is looked for.")
-    model: str = Field("llama3.2:3b", description="Model that writes answers; any other it has is used if missing.")
-    num_ctx: int = Field(8192, ge=1024, le=1_048_576, description="Context window in tokens, sent with every call.")
-    timeout: float = Field(120, gt=0, description="Seconds a whole answer may take.")
-    first_token_timeout: float = Field(60, gt=0, description="Seconds until the first token.")
-    probe_interval: float = Field(5, gt=0, description="Seconds between looks for a server that was not there.")
+    url: str = Field(default="http://127.0.0.1:11434", description="Where an Ollama server is looked for.")
+    model: str = Field(
+        default="llama3.2:3b", description="Model that writes answers; any other it has is used if missing."
+    )
+    num_ctx: int = Field(
+        default=8192, ge=1024, le=1_048_576, description="Context window in tokens, sent with every call."
+    )
+    timeout: float = Field(default=120, gt=0, description="Seconds a whole answer may take.")
+    first_token_timeout: float = Field(default=60, gt=0, description="Seconds until the first token.")
+    probe_interval: float = Field(default=5, gt=0, description="Seconds between looks for a server that was not there.")
 
 
 class RetrievalSettings(Section):
-    top_k: int = Field(10, ge=1, le=100, description="Hits returned when a request does not say.")
-    dense_weight: float = Field(0.5, ge=0, le=1, description="Share of the dense score in the fused score.")
-    candidates: int = Field(50, ge=10, le=500, description="Chunks each half contributes before fusion.")
-    chunk_tokens: int = Field(220, ge=32, le=2000, description="Size a chunk aims at, in tokens.")
+    top_k: int = Field(default=10, ge=1, le=100, description="Hits returned when a request does not say.")
+    dense_weight: float = Field(default=0.5, ge=0, le=1, description="Share of the dense score in the fused score.")
+    candidates: int = Field(default=50, ge=10, le=500, description="Chunks each half contributes before fusion.")
+    chunk_tokens: int = Field(default=220, ge=32, le=2000, description="Size a chunk aims at, in tokens.")
 
 
 class IngestionSettings(Section):
-    max_file_bytes: int = Field(100_000_000, ge=1, description="Largest file taken, in bytes.")
-    max_files: int = Field(10_000, ge=1, description="Most files of one job.")
-    file_deadline: float = Field(120, gt=0, description="Seconds a file may take to be read and split.")
-    worker_memory_mb: int = Field(2048, ge=256, description="Memory a reading process may use (Linux).")
-    worker_idle: float = Field(20, gt=0, description="Seconds after which an idle reading process is stopped.")
-    samples: bool = Field(True, description="Take in the sample documents when the store is empty.")
+    max_file_bytes: int = Field(default=100_000_000, ge=1, description="Largest file taken, in bytes.")
+    max_files: int = Field(default=10_000, ge=1, description="Most files of one job.")
+    file_deadline: float = Field(default=120, gt=0, description="Seconds a file may take to be read and split.")
+    worker_memory_mb: int = Field(default=2048, ge=256, description="Memory a reading process may use (Linux).")
+    worker_idle: float = Field(default=20, gt=0, description="Seconds after which an idle reading process is stopped.")
+    samples: bool = Field(default=True, description="Take in the sample documents when the store is empty.")
 
 
 class ChatSettings(Section):
-    max_question_chars: int = Field(8000, ge=1, description="Longest question, in characters.")
-    history_turns: int = Field(6, ge=0, le=50, description="Earlier turns used to understand a follow-up.")
-    rewrites: int = Field(1, ge=0, le=3, description="New attempts when the first passages do not answer.")
+    max_question_chars: int = Field(default=8000, ge=1, description="Longest question, in characters.")
+    history_turns: int = Field(default=6, ge=0, le=50, description="Earlier turns used to understand a follow-up.")
+    rewrites: int = Field(default=1, ge=0, le=3, description="New attempts when the first passages do not answer.")
 
 
 Database = Annotated[
@@ -139,12 +151,18 @@ class Settings(BaseSettings):
         env_prefix="AEGIS_", env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True
     )
 
-    data_dir: Path = Field(Path("var"), description="Folder that holds everything; owned by one server at a time.")
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
-    allow_open: bool = Field(False, description="`yes` lets a server without authentication listen beyond loopback.")
-    allowed_hosts: tuple[str, ...] = Field((), description="Further host names that requests may name (JSON list).")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    data_dir: Path = Field(
+        default=Path("var"), description="Folder that holds everything; owned by one server at a time."
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on.")
+    allow_open: bool = Field(
+        default=False, description="`yes` lets a server without authentication listen beyond loopback."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(), description="Further host names that requests may name (JSON list)."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much is logged.")
     auth: NoAuth = NoAuth()
     database: Database = SQLiteSettings()
     vectors: Vectors = EdgeSettings()
@@ -156,3 +174,13 @@ class Settings(BaseSettings):
     retrieval: RetrievalSettings = RetrievalSettings()
     ingestion: IngestionSettings = IngestionSettings()
     chat: ChatSettings = ChatSettings()
+
+    @property
+    def folder(self) -> Path:
+        """The data folder, whatever the working directory becomes."""
+        return self.data_dir.absolute()
+
+    @property
+    def address(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
