@@ -2,14 +2,21 @@
 
 State holds ids, scores and short texts, never documents or clients. Everything is JSON-able, so that a run looks
 the same in `langgraph dev` as in process.
+
+A node returns the keys it changes. Keys with a reducer are merged with what is there: `found` (best score per chunk),
+`notes` (each once), `timings` and `steps`; the others are replaced. A node that writes text for the reader sends it
+as it comes: `runtime.stream_writer(token("..."))`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
-from aegis.scope import DEFAULT_COLLECTION, LOCAL_USER, Scope
+from aegis.scope import LOCAL_USER, Scope
+
+MOST_FOUND = 40  # hits a run carries, over all its attempts
 
 Route = Literal["retrieve", "relate", "converse", "inventory", "recall"]
 """retrieve: look in documents; relate: documents and graph, several hops; converse: small talk, no retrieval;
@@ -18,10 +25,14 @@ inventory: counted in the catalogue; recall: asks about this conversation or ear
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Per-run values with defaults, so that `langgraph dev` can run without any."""
+    """Per-run values with defaults, so that `langgraph dev` can run without any.
+
+    `collections` None means what the user may see; the graph resolves it before a node runs, so nodes never meet it.
+    Without a `turn_id` a run is not remembered.
+    """
 
     user: str = LOCAL_USER
-    collections: tuple[str, ...] = (DEFAULT_COLLECTION,)
+    collections: tuple[str, ...] | None = None
     conversation_id: str = ""
     turn_id: str = ""
     mode: str = "hybrid"
@@ -32,7 +43,7 @@ class Context:
 
     @property
     def scope(self) -> Scope:
-        return Scope(self.user, frozenset(self.collections))
+        return Scope(self.user, frozenset(self.collections or ()))
 
 
 class Found(TypedDict):
@@ -52,12 +63,50 @@ class FactUsed(TypedDict):
     score: float
 
 
+class Recalled(TypedDict):
+    """An earlier turn, as far as an answer about conversations needs it. `when` is ISO 8601."""
+
+    turn_id: str
+    conversation_id: str
+    question: str
+    answer: str
+    when: str
+
+
+def token(text: str) -> dict[str, str]:
+    """What a node writes to `runtime.stream_writer` for each piece of its answer."""
+    return {"kind": "token", "text": text}
+
+
+def best_of(old: list[Found], new: list[Found]) -> list[Found]:
+    """Each chunk once, with its best score; best first, at most MOST_FOUND."""
+    best: dict[str, Found] = {}
+    for hit in (*old, *new):
+        if hit["chunk_id"] not in best or hit["score"] > best[hit["chunk_id"]]["score"]:
+            best[hit["chunk_id"]] = hit
+    return sorted(best.values(), key=lambda hit: -hit["score"])[:MOST_FOUND]
+
+
+def each_once(old: list[str], new: list[str]) -> list[str]:
+    return list(dict.fromkeys((*old, *new)))
+
+
+def appended(old: Sequence[Any], new: Sequence[Any]) -> list[Any]:
+    return [*old, *new]
+
+
+def summed(old: dict[str, float], new: dict[str, float]) -> dict[str, float]:
+    """A node that ran twice has spent both times."""
+    return {**old, **{key: round(old.get(key, 0.0) + value, 3) for key, value in new.items()}}
+
+
 class State(TypedDict, total=False):
     question: str
     standalone: str  # the question understood without its conversation
     history: list[dict[str, str]]  # [{"question", "answer"}] oldest first
+    recalled: list[Recalled]  # turns that a question about conversations means, best first
     route: Route
-    found: list[Found]
+    found: Annotated[list[Found], best_of]
     facts: list[FactUsed]
     path: list[str]  # names of entities that led to the facts
     enough: bool
@@ -69,5 +118,6 @@ class State(TypedDict, total=False):
     model: str
     tokens_in: int
     tokens_out: int
-    notes: list[str]
-    timings: dict[str, float]
+    notes: Annotated[list[str], each_once]
+    timings: Annotated[dict[str, float], summed]  # node -> milliseconds; kept by graphs/step.py
+    steps: Annotated[list[dict[str, Any]], appended]  # what each node found, as it is shown; kept by graphs/step.py
