@@ -11,6 +11,8 @@ from aegis.database import Database, open_database
 from aegis.database.migrations import upgrade
 from aegis.settings import SQLiteSettings
 
+pytest_plugins = ["tests.servers.fixtures"]
+
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncGenerator[Database]:
