@@ -1,0 +1,34 @@
+"""`aegis ask`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+
+def ask(
+    question: str,
+    conversation: Annotated[str | None, typer.Option(help="Go on with this conversation.")] = None,
+    mode: Annotated[str, typer.Option(help="hybrid, vector, keyword or graph.")] = "hybrid",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    from aegis.cli.client import call, run
+    from aegis.cli.output import console, print_json
+
+    body: dict[str, Any] = {"question": question, "mode": mode}
+    if conversation:
+        body["conversation_id"] = conversation
+
+    async def work(client: httpx.AsyncClient) -> Any:
+        return await call(client, "POST", "/api/v1/chat", json=body)
+
+    turn = run("ask", work)
+    if as_json:
+        print_json(turn)
+        return
+    console.print(turn["answer"], markup=False)
+    for citation in turn["citations"]:
+        source = citation.get("title") or citation["document_id"]
+        console.print(f"[{citation['marker']}] {source}: {citation['quote']}", markup=False, style="dim")

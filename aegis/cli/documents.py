@@ -1,0 +1,35 @@
+"""`aegis documents`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+
+def documents(
+    limit: Annotated[int, typer.Option(help="How many at most.")] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    from aegis.cli.client import call, run
+    from aegis.cli.output import print_json, print_table
+
+    async def work(client: httpx.AsyncClient) -> list[Any]:
+        found: list[Any] = []
+        cursor: str | None = None
+        while len(found) < limit:
+            query = {"limit": min(100, limit - len(found)), **({"cursor": cursor} if cursor else {})}
+            page = await call(client, "GET", "/api/v1/documents", params=query)
+            found += page["documents"]
+            cursor = page.get("next")
+            if not cursor:
+                break
+        return found
+
+    found = run("documents", work)
+    if as_json:
+        print_json({"documents": found})
+        return
+    rows = ((entry["title"], entry["collection"], entry["chunks"], entry["source"]) for entry in found)
+    print_table(("title", "collection", "chunks", "source"), rows)

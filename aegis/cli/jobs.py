@@ -1,0 +1,41 @@
+"""`aegis jobs`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+
+def jobs(
+    job_id: Annotated[str | None, typer.Argument(help="One job, with its files.")] = None,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel that job.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    from aegis.cli.client import call, run
+    from aegis.cli.output import print_json, print_table
+    from aegis.errors import InvalidInput
+
+    if cancel and job_id is None:
+        raise InvalidInput("Name the job to cancel: aegis jobs JOB --cancel")
+
+    async def work(client: httpx.AsyncClient) -> Any:
+        if job_id is None:
+            return await call(client, "GET", "/api/v1/retrieval/jobs")
+        if cancel:
+            return await call(client, "DELETE", f"/api/v1/retrieval/jobs/{job_id}")
+        files = await call(client, "GET", f"/api/v1/retrieval/jobs/{job_id}/files")
+        return {**await call(client, "GET", f"/api/v1/retrieval/jobs/{job_id}"), **files}
+
+    found = run("jobs", work)
+    if as_json:
+        print_json(found)
+    elif job_id is None:
+        rows = ((job["job_id"], job["state"], f"{job['done']}/{job['files']}", job["chunks"]) for job in found["jobs"])
+        print_table(("job", "state", "files", "chunks"), rows)
+    elif cancel:
+        print(f"{job_id}: {found['state']}")
+    else:
+        rows = ((row["source"], row["state"], row["chunks"], row["reason"] or "") for row in found["reports"])
+        print_table(("source", "state", "chunks", "reason"), rows)

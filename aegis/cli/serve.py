@@ -1,0 +1,115 @@
+"""`aegis serve` and `aegis studio`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aegis.errors import ConfigurationError, FolderInUse
+from aegis.folder import current_owner
+from aegis.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+GRACE = 5  # seconds open streams get when the server is told to stop
+
+OFFLINE = {
+    "LANGSMITH_TRACING": "false",
+    "LANGSMITH_TRACING_V2": "false",
+    "LANGCHAIN_TRACING_V2": "false",
+    "LANGGRAPH_CLI_NO_ANALYTICS": "1",
+    "LANGGRAPH_NO_VERSION_CHECK": "true",
+    "GRAPHITI_TELEMETRY_ENABLED": "false",
+}
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (AEGIS_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (AEGIS_PORT).")] = None,
+) -> None:
+    from aegis.telemetry import configure_logging
+    from api.guard import refuse_open
+
+    given: dict[str, Any] = {key: value for key, value in {"host": host, "port": port}.items() if value is not None}
+    settings = Settings(**given)
+    configure_logging(settings.log_level)
+    os.environ.update(OFFLINE)
+    refuse_open(settings)
+    refuse_second_owner(settings)
+    with listening_socket(settings) as taken:
+        asyncio.run(_serve(settings, taken))
+
+
+def studio() -> None:
+    settings = Settings()
+    refuse_second_owner(settings)
+    with listening_socket(settings):
+        pass
+    root = Path(__file__).resolve().parents[2]
+    print(f"langgraph dev on {settings.address} (the graph is `rag`; /docs there is LangGraph's own).", flush=True)
+    command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--allow-blocking"]
+    arguments = ["--host", settings.host, "--port", str(settings.port)]
+    environment = {**os.environ, **OFFLINE, "PYTHONPATH": str(root), "AEGIS_DATA_DIR": str(settings.folder)}
+    code = subprocess.run([*command, *arguments], cwd=root, env=environment, check=False).returncode
+    raise typer.Exit(code)
+
+
+def refuse_second_owner(settings: Settings) -> None:
+    """Before seconds of imports: the same sentence that taking the folder would end in."""
+    owner = current_owner(settings.folder)
+    if owner is not None:
+        raise FolderInUse(
+            f"The data folder {settings.folder} is in use by {owner}. "
+            "Stop it, or set another folder with AEGIS_DATA_DIR."
+        )
+
+
+def listening_socket(settings: Settings) -> socket.socket:
+    """Raises ConfigurationError when the port cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    if os.name == "posix":  # on Windows the option would let two servers share the port
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((settings.host, settings.port))
+    except OSError as error:
+        made.close()
+        raise ConfigurationError(
+            f"Port {settings.port} on {settings.host} cannot be used ({error.strerror}). "
+            "Choose another: AEGIS_PORT=8001 make run"
+        ) from error
+    return made
+
+
+async def _serve(settings: Settings, taken: socket.socket) -> None:
+    import uvicorn
+
+    from api.app import opened
+    from ui.served import create_served_app
+
+    app = create_served_app()
+    async with opened(app, settings, command="serve"):
+        config = uvicorn.Config(
+            app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=GRACE, server_header=False
+        )
+        server = uvicorn.Server(config)
+        announcing = asyncio.create_task(_announce(server, settings, app))
+        try:
+            await server.serve(sockets=[taken])
+        finally:
+            announcing.cancel()
+
+
+async def _announce(server: Any, settings: Settings, app: FastAPI) -> None:
+    while not server.started:
+        await asyncio.sleep(0.02)
+    await app.state.services.prepared()
+    print(f"AegisRAG is ready: {settings.address}/chat   (Ctrl+C stops it)", flush=True)
