@@ -149,7 +149,9 @@ async def _wait(client: httpx.AsyncClient, jobs: Sequence[str], *, quiet: bool) 
     from aegis.cli.output import errors
 
     done: list[Any] = []
-    with Progress(SpinnerColumn(), *Progress.get_default_columns(), TimeRemainingColumn(), console=errors, disable=quiet) as bar:
+    with Progress(
+        SpinnerColumn(), *Progress.get_default_columns(), TimeRemainingColumn(), console=errors, disable=quiet
+    ) as bar:
         for number, job_id in enumerate(jobs, 1):
             task = bar.add_task(f"Job {number} of {len(jobs)}", total=None)
             while True:

@@ -91,7 +91,6 @@ def listening_socket(settings: Settings) -> socket.socket:
 
 async def _serve(settings: Settings, taken: socket.socket) -> None:
     import uvicorn
-
     from api.app import opened
     from ui.served import create_served_app
 
@@ -100,16 +99,13 @@ async def _serve(settings: Settings, taken: socket.socket) -> None:
         config = uvicorn.Config(
             app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=GRACE, server_header=False
         )
-        server = uvicorn.Server(config)
-        announcing = asyncio.create_task(_announce(server, settings, app))
+        announcing = asyncio.create_task(_announce(settings, app))
         try:
-            await server.serve(sockets=[taken])
+            await uvicorn.Server(config).serve(sockets=[taken])
         finally:
             announcing.cancel()
 
 
-async def _announce(server: Any, settings: Settings, app: FastAPI) -> None:
-    while not server.started:
-        await asyncio.sleep(0.02)
+async def _announce(settings: Settings, app: FastAPI) -> None:
     await app.state.services.prepared()
     print(f"AegisRAG is ready: {settings.address}/chat   (Ctrl+C stops it)", flush=True)
