@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
-from retrieval.loaders.document import LoadedDocument, load
+from retrieval.loaders.document import LoadedDocument
+from retrieval.loaders.formats import load
 
 __all__ = ["LoadedDocument", "load"]

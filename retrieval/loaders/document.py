@@ -10,7 +10,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class LoadedDocument:
-    """`pages`: (start, label) in order; `headings`: (start, level 1-6, heading) in order; offsets in code points."""
+    """`pages`: (start, label) in order; `headings`: (start, level 1-6, heading) in order; offsets in code points.
+
+    `verdict` is empty when nothing is wrong with the text; otherwise `warning` says what, beside the figures.
+    """
 
     text: str
     title: str
@@ -21,6 +24,17 @@ class LoadedDocument:
     dated: datetime | None = None
 
 
-def load(data: bytes, source: str, title: str | None = None) -> LoadedDocument:
-    """Raises UnsupportedFormat or UnreadableDocument, each saying what is wrong and what to do."""
-    raise NotImplementedError
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one format's reader found. `title` only if the document itself states one.
+
+    `page_count` and `empty_pages` count pages as the format has them, those without text included.
+    """
+
+    text: str
+    title: str | None = None
+    pages: tuple[tuple[int, str], ...] = ()
+    headings: tuple[tuple[int, int, str], ...] = ()
+    dated: datetime | None = None
+    page_count: int = 0
+    empty_pages: int = 0

@@ -1,0 +1,172 @@
+"""The table of formats, and `load`. A new format is one file with `read(bytes) -> Reading` and one row here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from aegis.errors import AegisError, UnreadableDocument, UnsupportedFormat
+from retrieval.loaders.charset import looks_binary
+from retrieval.loaders.cleaning import one_line
+from retrieval.loaders.document import LoadedDocument, Reading
+from retrieval.loaders.sniffing import container_format, is_html, is_pdf, kind_of_binary
+from retrieval.loaders.verdict import judged
+
+MAX_TITLE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """`sniff` decides by content and goes before any extension; without it only the extension decides.
+
+    `module` is imported on first use and has `read(bytes) -> Reading`.
+    """
+
+    name: str
+    media_type: str
+    module: str
+    extensions: tuple[str, ...]
+    sniff: Callable[[bytes], bool] | None = None
+    binary: bool = False
+
+
+def _is_docx(data: bytes) -> bool:
+    return container_format(data) == "docx"
+
+
+PLAIN = Format("text", "text/plain", "plain", (".txt", ".text", ".log", ""))
+FORMATS = (
+    Format("PDF", "application/pdf", "pdf", (".pdf",), is_pdf, binary=True),
+    Format(
+        "Word",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "docx",
+        (".docx", ".docm", ".dotx"),
+        _is_docx,
+        binary=True,
+    ),
+    Format("Markdown", "text/markdown", "markdown", (".md", ".markdown", ".mdown", ".mkd")),
+    Format("HTML", "text/html", "html", (".html", ".htm", ".xhtml")),
+    PLAIN,
+    Format(
+        "source code",
+        "text/x-source",
+        "plain",
+        (
+            *(".py", ".pyi", ".js", ".mjs", ".ts", ".tsx", ".jsx", ".java", ".kt", ".scala", ".go", ".rs", ".c", ".h"),
+            *(".cc", ".cpp", ".hpp", ".cs", ".rb", ".php", ".swift", ".lua", ".pl", ".r", ".jl", ".sh", ".bash"),
+            *(".ps1", ".sql", ".css", ".scss", ".toml", ".ini", ".cfg", ".conf", ".yaml", ".yml", ".tf", ".gradle"),
+        ),
+    ),
+)
+# Loaded until a format of their own says more about them.
+_AS_TEXT = frozenset({".rst", ".adoc", ".asciidoc", ".tex", ".vtt", ".srt", ".csv", ".tsv", ".json", ".jsonl", ".xml"})
+
+# Extensions whose files are never text: what they need instead.
+_NOT_YET = {
+    ".doc": "Save it as .docx.",
+    ".ppt": "Save it as PDF.",
+    ".pptx": "Save it as PDF.",
+    ".xls": "Save the sheets as text or PDF.",
+    ".xlsx": "Save the sheets as text or PDF.",
+    ".odt": "Save it as .docx or PDF.",
+    ".odp": "Save it as PDF.",
+    ".ods": "Save the sheets as text or PDF.",
+    ".epub": "Convert it to HTML or PDF.",
+    ".eml": "Save the message as text.",
+    ".msg": "Save the message as text.",
+    ".ipynb": "Export it as Markdown.",
+    ".rtf": "Save it as .docx.",
+}
+
+
+def supported_extensions() -> frozenset[str]:
+    """What a folder is searched for. Files of other names are tried only when named one by one."""
+    return frozenset(ext for format in FORMATS for ext in format.extensions if ext) | _AS_TEXT
+
+
+def load(data: bytes, source: str, title: str | None = None) -> LoadedDocument:
+    """Raises UnsupportedFormat, UnreadableDocument or TooLarge, each saying what is wrong and what to do.
+
+    `source` is a URI, a path or `upload:` and a name; only its last part is looked at.
+    """
+    name = file_name(source)
+    if not data:
+        raise UnreadableDocument(f"{name} is empty (0 bytes).", source=source)
+    try:
+        format = chosen(data, PurePosixPath(name).suffix.lower())
+        reading = _read(format, data)
+        verdict = judged(reading)
+    except AegisError as error:
+        raise type(error)(f"{name}: {error.message}", **{**error.details, "source": source}) from error
+    return LoadedDocument(
+        text=reading.text,
+        title=_title(title, reading, name),
+        media_type=format.media_type,
+        pages=reading.pages,
+        headings=reading.headings,
+        verdict=verdict,
+        dated=reading.dated,
+    )
+
+
+def file_name(source: str) -> str:
+    path = source.removeprefix("upload:")
+    if "://" in source:
+        path = unquote(urlsplit(source).path)
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or source
+
+
+def chosen(data: bytes, extension: str) -> Format:
+    """By content where content tells, else by extension, else text if it is text. Raises UnsupportedFormat."""
+    for format in FORMATS:
+        if format.sniff and format.sniff(data):
+            return format
+    binary = kind_of_binary(data)
+    if binary is not None:
+        raise UnsupportedFormat(f"It is {binary[0]}, which cannot be read. {binary[1]}".rstrip(), extension=extension)
+    named = next((format for format in FORMATS if extension in format.extensions), None)
+    if named is not None and named.binary:
+        raise UnreadableDocument(f"It is named {extension} but is not a {named.name} file, or is damaged.")
+    return _textual(data, extension, named)
+
+
+def _textual(data: bytes, extension: str, named: Format | None) -> Format:
+    if extension in _NOT_YET:
+        raise UnsupportedFormat(f"Files named {extension} cannot be read. {_NOT_YET[extension]}", extension=extension)
+    if looks_binary(data):
+        raise UnsupportedFormat(
+            "It is a binary file, whatever its name says. Text, Markdown, HTML, Word (.docx) and PDF can be read.",
+            extension=extension,
+        )
+    if (named is None or named is PLAIN) and is_html(data):
+        return next(format for format in FORMATS if format.module == "html")
+    return named or PLAIN
+
+
+def _read(format: Format, data: bytes) -> Reading:
+    """Run the format's reader. What it trips over becomes our error: never a crash, never text."""
+    try:
+        return import_module(f"retrieval.loaders.{format.module}").read(data)
+    except AegisError:
+        raise
+    except (MemoryError, RecursionError) as error:
+        raise UnreadableDocument(
+            f"Reading it as {format.name} takes more memory or depth than allowed. Split or simplify it."
+        ) from error
+    except Exception as error:  # parsers raise anything over damaged files; this is their one edge
+        raise UnreadableDocument(
+            f"It cannot be read as {format.name} ({type(error).__name__}): the file is damaged. Save it again."
+        ) from error
+
+
+def _title(given: str | None, reading: Reading, name: str) -> str:
+    first = next((heading for _, _, heading in reading.headings), None)
+    for candidate in (given, reading.title, first, PurePosixPath(name).stem, name):
+        title = one_line(candidate or "")
+        if title:
+            return title[:MAX_TITLE]
+    return "Untitled"
