@@ -40,12 +40,16 @@ class WriteRequest:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of an answer as it is written. The last piece may be empty and carries the counts."""
+    """A piece of an answer as it is written. The last piece may be empty and carries the counts.
+
+    `note` is what the reader should know about how the answer came about; it is no part of the answer.
+    """
 
     text: str
     model: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
+    note: str = ""
 
 
 class Writer(Protocol):

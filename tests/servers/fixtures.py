@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from aegis.database import Database, open_database
 from aegis.database.migrations import upgrade
 from aegis.settings import PostgresSettings, SQLiteSettings
-from tests.servers import ServerMissing, neo4j, postgres
+from tests.servers import ServerMissing, neo4j, ollama_real, postgres
+from tests.servers.ollama import OllamaLike, running_ollama_like
 
 
 def _address(variable: str, starter: AbstractContextManager[str]) -> Generator[str]:
@@ -44,6 +45,19 @@ def postgres_url() -> Generator[str]:
 def neo4j_url() -> Generator[str]:
     """A Neo4j server without authentication (or with the user and password in its address)."""
     yield from _address(neo4j.VARIABLE, neo4j.running_neo4j())
+
+
+@pytest.fixture(scope="session")
+def ollama_url() -> Generator[str]:
+    """A real Ollama with a tiny model of random weights: protocol, never answer quality."""
+    yield from _address(ollama_real.VARIABLE, ollama_real.running_ollama())
+
+
+@pytest.fixture
+def ollama_like() -> Generator[OllamaLike]:
+    """A server that speaks Ollama's protocol, with speeds and faults to set."""
+    with running_ollama_like() as server:
+        yield server
 
 
 @asynccontextmanager

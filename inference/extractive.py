@@ -1,0 +1,220 @@
+"""Answers without a model: the sentences of the passages that answer the question, each with its marker."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference import Passage, Piece, WriteRequest
+from inference.questions import Asked, asked, fit
+from inference.sentences import Sentence, sentences
+from inference.words import content_words, coverage, rarity
+
+Embed = Callable[[Sequence[str]], Awaitable[NDArray[np.float32]]]
+"""Texts -> unit vectors, one row each."""
+
+PASSAGES = 8  # more are not read: the answer stands near the top or nowhere
+COMPARED = 24  # sentences that the embedder sees, best by words first
+PREVIOUS = 0.3  # share of what the sentence before (or the title) adds to the coverage
+COSINE = 0.5
+PASSAGE = 0.5
+WORTH = 0.55  # a further sentence must have this share of the best one's score
+LIST_LIMIT = 700  # code points of a list that is quoted with the sentence that announces it
+
+_MARK = re.compile(r"\[(?:\d{1,3}|citation needed|\^\w+)\]")
+_IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
+_LINK = re.compile(r"\[([^\]]+)\]\([^)\s]*(?:\s+\"[^\"]*\")?\)")
+_EMPHASIS = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
+_PIECES = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sentence that could answer. `start` and `end` count in its passage's text."""
+
+    passage: Passage
+    order: int
+    start: int
+    end: int
+    kind: str
+    words: frozenset[str]
+    before: frozenset[str]
+    header: tuple[int, int] | None = None
+
+    @property
+    def text(self) -> str:
+        return self.passage.text[self.start : self.end]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    candidate: Candidate
+    score: float
+
+
+class ExtractiveWriter:
+    """Writer port without a model. Holds nothing but the embedder, so one serves every run at once."""
+
+    name = "extractive"
+
+    def __init__(self, embed: Embed) -> None:
+        self._embed = embed
+
+    async def write(self, request: WriteRequest) -> AsyncGenerator[Piece]:
+        ranked = await rank(request.question, request.passages, self._embed)
+        answer = compose(choose(ranked, request.max_sentences))
+        for piece in _PIECES.findall(answer):
+            yield Piece(piece, self.name)
+            await asyncio.sleep(0)  # others get their turn; a closed generator stops here
+        yield Piece("", self.name)
+
+
+async def rank(question: str, passages: Sequence[Passage], embed: Embed) -> list[Ranked]:
+    """Every sentence of the first passages with its score, best first."""
+    wanted = asked(question)
+    found = [c for passage in passages[:PASSAGES] for c in candidates(passage)]
+    if not found or not wanted.words:
+        return []
+    idf = rarity(c.words for c in found)
+    tops = _passage_scores(passages[:PASSAGES])
+    ranked = sorted((Ranked(c, _by_words(wanted, c, idf, tops)) for c in found), key=_best_first)
+    return sorted(await _with_cosine(question, ranked, embed), key=_best_first)
+
+
+def candidates(passage: Passage) -> list[Candidate]:
+    """Sentences of one passage; one that announces a list takes the list along."""
+    parts = sentences(passage.text)
+    title = frozenset(content_words(f"{passage.title} {passage.heading or ''}"))
+    before = title
+    found: list[Candidate] = []
+    for i, part in enumerate(parts):
+        text = passage.text[part.start : part.end]
+        if part.kind == "heading":
+            before = title | frozenset(content_words(text))
+            continue
+        end = _list_end(passage.text, parts, i) if text.endswith((":", "：")) else part.end
+        words = frozenset(content_words(passage.text[part.start : end]))
+        if words and not (end == part.end and text.endswith((":", "："))):
+            kind = "list" if end > part.end else part.kind
+            found.append(Candidate(passage, len(found), part.start, end, kind, words, before, part.header))
+        before = title | words
+    return found
+
+
+def choose(ranked: Sequence[Ranked], limit: int) -> list[Candidate]:
+    """The best sentence and those worth reading beside it, without saying anything twice."""
+    chosen: list[Candidate] = []
+    for item in ranked:
+        if len(chosen) >= limit or item.score < WORTH * ranked[0].score:
+            break
+        if not any(_repeats(item.candidate, other) for other in chosen):
+            chosen.append(item.candidate)
+    return chosen
+
+
+def compose(chosen: Sequence[Candidate]) -> str:
+    """Sentences joined readably: best first, neighbours in their order, items, rows and code on lines of their own."""
+    parts: list[str] = []
+    for candidate in _in_reading_order(chosen):
+        text, block = readable(candidate)
+        if text:
+            parts.append(("\n\n" if block and parts else " " if parts else "") + f"{text} [{candidate.passage.marker}]")
+    return "".join(parts)
+
+
+def readable(candidate: Candidate) -> tuple[str, bool]:
+    """The sentence without markup noise, and whether it needs a line of its own."""
+    if candidate.kind == "row":
+        return _row(candidate), False
+    if candidate.kind == "code":
+        return f"```\n{candidate.text}\n```\n", True
+    if candidate.kind == "list":
+        lines = [line.strip() for line in candidate.text.splitlines() if line.strip()]
+        return "\n".join(_clean(line) for line in lines), True
+    text = _clean(candidate.text)
+    return (text if text[-1:] in ".!?…。！？:;)”\"'`" else f"{text}.") if text else "", False
+
+
+def _by_words(wanted: Asked, candidate: Candidate, idf: Mapping[str, float], tops: Mapping[int, float]) -> float:
+    own = coverage(wanted.words, candidate.words, idf)
+    both = coverage(wanted.words, candidate.words | candidate.before, idf)
+    score = PASSAGE * tops[candidate.passage.marker] + own + PREVIOUS * (both - own)
+    return score + fit(wanted, candidate.text, candidate.passage.title, first=candidate.order == 0)
+
+
+async def _with_cosine(question: str, ranked: Sequence[Ranked], embed: Embed) -> list[Ranked]:
+    """Only the head of the list is compared; the rest keeps its order behind it."""
+    head = ranked[:COMPARED]
+    vectors = await embed([question, *(item.candidate.text for item in head)])
+    cosines = vectors[1:] @ vectors[0]
+    return [Ranked(item.candidate, item.score + COSINE * float(c)) for item, c in zip(head, cosines, strict=True)]
+
+
+def _passage_scores(passages: Sequence[Passage]) -> dict[int, float]:
+    top = max((passage.score for passage in passages), default=0.0)
+    return {passage.marker: max(0.0, passage.score / top) if top > 0 else 0.0 for passage in passages}
+
+
+def _best_first(item: Ranked) -> tuple[float, int, int]:
+    return -item.score, item.candidate.passage.marker, item.candidate.order
+
+
+def _list_end(text: str, parts: Sequence[Sentence], i: int) -> int:
+    """Where the list, table or code block that sentence `i` announces ends; the sentence's own end without one."""
+    end, start = parts[i].end, parts[i].start
+    for part in parts[i + 1 :]:
+        if part.kind not in ("item", "code") or part.end - start > LIST_LIMIT:
+            break
+        end = part.end
+        if part.kind == "code":
+            break
+    return end
+
+
+def _repeats(candidate: Candidate, other: Candidate) -> bool:
+    if candidate.passage.marker == other.passage.marker and candidate.start < other.end and other.start < candidate.end:
+        return True
+    common = len(candidate.words & other.words)
+    return common >= 0.8 * min(len(candidate.words), len(other.words))
+
+
+def _in_reading_order(chosen: Sequence[Candidate]) -> list[Candidate]:
+    """Best first, but sentences that follow each other in a passage stay together in their order."""
+    left = list(chosen)
+    ordered: list[Candidate] = []
+    while left:
+        run = [left.pop(0)]
+        for candidate in [*left]:
+            if any(_next_to(candidate, other) for other in run):
+                run.append(candidate)
+                left.remove(candidate)
+        ordered.extend(sorted(run, key=lambda candidate: candidate.order))
+    return ordered
+
+
+def _next_to(one: Candidate, other: Candidate) -> bool:
+    return one.passage.marker == other.passage.marker and abs(one.order - other.order) == 1
+
+
+def _row(candidate: Candidate) -> str:
+    cells = _cells(candidate.text)
+    if candidate.header is None:
+        return " – ".join(cell for cell in cells if cell) + "."
+    names = _cells(candidate.passage.text[slice(*candidate.header)])
+    named = [f"{name}: {cell}" if name else cell for name, cell in zip(names, cells, strict=False) if cell]
+    return "; ".join(named) + "."
+
+
+def _cells(row: str) -> list[str]:
+    return [_clean(cell) for cell in row.strip().strip("|").split("|")]
+
+
+def _clean(text: str) -> str:
+    for pattern, kept in ((_IMAGE, ""), (_LINK, r"\1"), (_MARK, ""), (_EMPHASIS, r"\2")):
+        text = pattern.sub(kept, text)
+    return re.sub(r"\s+([.,;!?])(?=\s|$)", r"\1", " ".join(text.split())).lstrip("> ")
