@@ -1,0 +1,1 @@
+"""Evaluation: cases are asked through the current code, measured, and compared with an earlier run."""

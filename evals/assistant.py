@@ -1,0 +1,116 @@
+"""The system under evaluation: what a run asks. `ApiAssistant` reaches it through the HTTP interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import httpx
+
+from aegis.errors import AegisError, InvalidInput, ModelFailed, NotFound, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """A citation as the answer carried it: `quote` claims to be characters [start, end) of the document's text."""
+
+    document_id: str
+    start: int
+    end: int
+    quote: str
+    source: str = ""
+    version_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    text: str
+    abstained: bool
+    citations: tuple[Cited, ...] = ()
+    conversation_id: str = ""
+    route: str = ""
+    model: str = ""
+
+
+class Assistant(Protocol):
+    """Raises AegisError; a run counts it against the case and goes on."""
+
+    async def ask(self, question: str, conversation_id: str | None) -> Answer:
+        """None begins a conversation."""
+        ...
+
+    async def text(self, cited: Cited) -> str:
+        """The text of the document that the citation counts in."""
+        ...
+
+    async def forget(self, conversation_id: str) -> None:
+        """Delete what asking left behind, so that evaluations do not fill people's history."""
+        ...
+
+
+class ApiAssistant:
+    """Asks `/api/v1/chat`. `client` has the server's address as its base."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def ask(self, question: str, conversation_id: str | None) -> Answer:
+        body = {"question": question}
+        if conversation_id:
+            body["conversation_id"] = conversation_id
+        return answer_of(await self._call("POST", "/api/v1/chat", json=body))
+
+    async def text(self, cited: Cited) -> str:
+        query = {"version": cited.version_id} if cited.version_id else None
+        found = await self._call("GET", f"/api/v1/documents/{cited.document_id}/text", params=query)
+        return str(found["text"]) if isinstance(found, Mapping) else str(found)
+
+    async def forget(self, conversation_id: str) -> None:
+        await self._call("DELETE", f"/api/v1/conversations/{conversation_id}")
+
+    async def _call(self, method: str, path: str, **arguments: Any) -> Any:
+        """The reply's JSON, or its text where it is none."""
+        try:
+            response = await self._client.request(method, path, **arguments)
+        except httpx.TransportError as error:
+            raise Unavailable(f"{method} {path}: the server does not answer ({error!r}).") from error
+        if not response.is_success:
+            raise _refusal(method, path, response)
+        is_json = response.headers.get("content-type", "").startswith("application/json")
+        return response.json() if is_json else response.text
+
+
+def answer_of(reply: Mapping[str, Any]) -> Answer:
+    """From the JSON of `/api/v1/chat`. Raises ModelFailed when it is not of the documented shape."""
+    try:
+        cited = tuple(
+            Cited(
+                document_id=each["document_id"],
+                start=each["start"],
+                end=each["end"],
+                quote=each["quote"],
+                source=each.get("source") or "",
+                version_id=each.get("version_id") or "",
+            )
+            for each in reply["citations"]
+        )
+        return Answer(
+            text=reply["answer"],
+            abstained=reply["abstained"],
+            citations=cited,
+            conversation_id=reply["conversation_id"],
+            route=reply.get("route") or "",
+            model=reply.get("model") or "",
+        )
+    except (KeyError, TypeError) as error:
+        raise ModelFailed(f"The reply of the chat lacks {error}; is the server of another version?") from error
+
+
+def _refusal(method: str, path: str, response: httpx.Response) -> AegisError:
+    kind: type[AegisError] = InvalidInput
+    if response.status_code == 404:
+        kind = NotFound
+    elif response.status_code >= 500:
+        kind = Unavailable
+    return kind(f"{method} {path} was answered with status {response.status_code}: {response.text[:300]}")

@@ -1,0 +1,80 @@
+"""The assistant over HTTP, against a small application of the documented shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from aegis.errors import AegisError, InvalidInput, ModelFailed, NotFound, Unavailable
+from evals.assistant import ApiAssistant, Cited
+from evals.cases import Case
+from evals.runs import run
+
+REPLY = {
+    "answer": "abc [1]",
+    "abstained": False,
+    "citations": [
+        {"marker": 1, "document_id": "d", "chunk_id": "c", "start": 0, "end": 3, "quote": "abc", "support": 1}
+    ],
+    "route": "retrieve",
+    "conversation_id": "k",
+    "turn_id": "t",
+    "model": "extractive",
+    "timings": {},
+}
+
+
+def _assistant(handler: Any) -> ApiAssistant:
+    return ApiAssistant(httpx.AsyncClient(transport=httpx.MockTransport(handler), base_url="http://test"))
+
+
+async def test_a_run_over_http_asks_checks_and_tidies_up() -> None:
+    calls: list[str] = []
+
+    def server(request: httpx.Request) -> httpx.Response:
+        calls.append(f"{request.method} {request.url.path} {request.content.decode()}")
+        if request.method == "POST":
+            return httpx.Response(200, json=REPLY)
+        return httpx.Response(204) if request.method == "DELETE" else httpx.Response(200, json={"text": "abcdef"})
+
+    follow_up = [Case(id=each, question=each, conversation="x") for each in ("one", "two")]
+    report = await run(follow_up, _assistant(server))
+    assert report.summary()["citations"].mean == 1
+    assert calls == [
+        'POST /api/v1/chat {"question":"one"}',
+        "GET /api/v1/documents/d/text ",
+        'POST /api/v1/chat {"question":"two","conversation_id":"k"}',
+        "GET /api/v1/documents/d/text ",
+        "DELETE /api/v1/conversations/k ",
+    ]
+
+
+async def test_a_text_may_come_as_plain_text() -> None:
+    assistant = _assistant(lambda _request: httpx.Response(200, text="abc"))  # pyright: ignore[reportUnknownLambdaType]
+    assert await assistant.text(Cited("d", 0, 3, "abc")) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(404, NotFound), (400, InvalidInput), (500, Unavailable), (503, Unavailable)]
+)
+async def test_refusals_become_errors_of_ours(status: int, kind: type[AegisError]) -> None:
+    assistant = _assistant(lambda _request: httpx.Response(status, text="no"))  # pyright: ignore[reportUnknownLambdaType]
+    with pytest.raises(kind, match=str(status)):
+        await assistant.ask("q", None)
+
+
+@pytest.mark.parametrize("reply", [{}, {**REPLY, "citations": [{}]}, {**REPLY, "citations": None}, []])
+async def test_a_reply_of_another_shape_is_an_error_and_not_an_answer(reply: Any) -> None:
+    assistant = _assistant(lambda _request: httpx.Response(200, json=reply))  # pyright: ignore[reportUnknownLambdaType]
+    with pytest.raises(ModelFailed):
+        await assistant.ask("q", None)
+
+
+async def test_a_server_that_is_gone_is_unavailable() -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    with pytest.raises(Unavailable):
+        await _assistant(refuse).ask("q", None)
