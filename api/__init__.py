@@ -1,0 +1,1 @@
+"""The HTTP edge: what programs talk to. One router per noun; `create_app` in `app.py` puts them together."""

@@ -1,0 +1,90 @@
+"""`create_app`: the API put together. `app` is the API alone (for `langgraph dev`); `ui/served.py` adds the page.
+
+Nothing is opened at import. A lifespan opens the services; the command line, which wants its own way to say what
+goes wrong, uses `opened` around a server whose lifespan is off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from aegis import telemetry
+from aegis.settings import Settings
+from api import admin, chat, conversations, docs, documents, errors, feedback, health, memory, metrics, retrieval
+from api.checks import checks_of
+from api.guard import Guard, policy_of
+from api.limits import BodyLimit, limits_for
+from api.metrics import Measured
+from api.openapi import ERRORS, describing
+from api.request_ids import RequestIds
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+ROUTERS = (retrieval, documents, chat, conversations, memory, feedback, health, metrics, admin, docs)
+
+
+@asynccontextmanager
+async def opened(
+    app: FastAPI, settings: Settings, *, command: str = "serve", patience: float = 0.0
+) -> AsyncGenerator[None]:
+    """Open everything that requests need and hand it to the app; close it at the end.
+
+    `command` and `patience` are what `aegis.folder.own_folder` takes: who we are, and how long to wait for another.
+    """
+    from graphs.answering import open_answering
+
+    from aegis.services import open_services  # here, because they load engines
+
+    configure(app, settings)
+    async with (
+        open_services(settings, command=command, patience=patience) as services,
+        open_answering(services) as answering,
+    ):
+        app.state.services, app.state.answering = services, answering
+        app.state.checks = checks_of(services)
+        try:
+            yield
+        finally:
+            app.state.services = app.state.answering = app.state.checks = None
+
+
+def configure(app: FastAPI, settings: Settings) -> None:
+    """What requests go by that needs no service."""
+    app.state.policy = policy_of(settings)
+    app.state.limits = limits_for(settings.ingestion.max_file_bytes)
+    # One form's files are read into memory at a time; others wait with theirs on disk.
+    app.state.reading = asyncio.Semaphore(1)
+    telemetry.BUILD.labels(health.VERSION).set(1)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+    async with opened(app, Settings()):
+        yield
+
+
+def create_app(lifespan: Lifespan = lifespan) -> FastAPI:
+    app = FastAPI(
+        title="AegisRAG",
+        version=health.VERSION,
+        description="Answers from your documents, with citations that can be checked.",
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load from a CDN; `docs.py` serves its own
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=ERRORS,
+        middleware=[Middleware(Measured), Middleware(RequestIds), Middleware(Guard), Middleware(BodyLimit)],
+    )
+    errors.install(app)
+    for noun in ROUTERS:
+        app.include_router(noun.router)
+    app.openapi = describing(app)
+    return app
+
+
+app = create_app()

@@ -1,0 +1,136 @@
+"""Documents: what is there, their text, their original files, and removing them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Protocol
+from urllib.parse import quote, unquote, urlsplit
+
+from fastapi import APIRouter, Depends, Path, Query
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from aegis.errors import InvalidInput
+from api import deps
+from api.encoding import Json, StrictRoute
+from api.schemas import DocumentAnswer, DocumentsAnswer, TextAnswer
+from retrieval.catalogue import Catalogue, DocumentEntry
+from retrieval.ingestion import Ingestion
+
+router = APIRouter(prefix="/api/v1/documents", tags=["documents"], route_class=StrictRoute)
+
+DocumentId = Annotated[str, Path(max_length=64)]
+Documents = Annotated[Catalogue, Depends(deps.catalogue)]
+
+
+class Originals(Protocol):
+    """The write-once blobs that versions name by content hash."""
+
+    async def get(self, content_hash: str) -> bytes:
+        """Raises NotFound."""
+        ...
+
+
+async def originals(connection: HTTPConnection) -> Originals:
+    return connection.app.state.services.blobs
+
+
+@router.get("", response_model=DocumentsAnswer)
+async def documents(
+    scope: deps.ScopeOf,
+    catalogue: Documents,
+    collection: Annotated[str | None, Query(max_length=120)] = None,
+    limit: deps.Limit = 100,
+    cursor: deps.Cursor = "",
+) -> Response:
+    """Visible documents in order of id."""
+    found = await catalogue.list_documents(scope.narrowed(collection), after=cursor, limit=limit + 1)
+    page = found[:limit]
+    more = len(found) > limit
+    return Json({"documents": [_answer(entry) for entry in page], "next": page[-1].id if more else None})
+
+
+@router.get("/{document_id}", response_model=DocumentAnswer)
+async def document(document_id: DocumentId, scope: deps.ScopeOf, catalogue: Documents) -> Response:
+    return Json(_answer(await catalogue.document(scope, document_id)))
+
+
+@router.delete("/{document_id}", status_code=204)
+async def remove(
+    document_id: DocumentId, scope: deps.ScopeOf, ingestion: Annotated[Ingestion, Depends(deps.ingestion)]
+) -> None:
+    """Take the document out, with what was drawn from it, in one visible step."""
+    await ingestion.remove(scope, document_id)
+
+
+@router.get("/{document_id}/text", response_model=TextAnswer)
+async def text(
+    document_id: DocumentId,
+    scope: deps.ScopeOf,
+    catalogue: Documents,
+    version: Annotated[str | None, Query(max_length=64, description="A version id, as citations name it")] = None,
+    start: Annotated[int, Query(ge=0)] = 0,
+    end: Annotated[int | None, Query(ge=0)] = None,
+) -> Response:
+    """The text that spans count in (code points), or the part from `start` to `end` of it."""
+    version_id = version or (await catalogue.document(scope, document_id)).version_id
+    whole = await catalogue.text(scope, document_id, version_id)
+    stop = len(whole) if end is None else min(end, len(whole))
+    if start > stop:
+        raise InvalidInput(f"start is {start}, behind the end ({stop}).", start=start, end=stop)
+    return Json(
+        {
+            "document_id": document_id,
+            "version_id": version_id,
+            "start": start,
+            "end": stop,
+            "chars": len(whole),
+            "text": whole[start:stop],
+        }
+    )
+
+
+@router.get(
+    "/{document_id}/original",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+async def original(
+    document_id: DocumentId,
+    scope: deps.ScopeOf,
+    catalogue: Documents,
+    blobs: Annotated[Originals, Depends(originals)],
+) -> Response:
+    """The file as it came. Always a download, never shown: it is somebody's bytes on our address."""
+    entry = await catalogue.document(scope, document_id)
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(_file_name(entry.source), safe='')}",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-store",
+    }
+    return Response(await blobs.get(entry.content_hash), media_type="application/octet-stream", headers=headers)
+
+
+def _file_name(source: str) -> str:
+    """The last part of the source's path; never a path."""
+    path = source.removeprefix("upload:") if source.startswith("upload:") else unquote(urlsplit(source).path)
+    name = path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return "".join(character for character in name if character.isprintable())[:150] or "document"
+
+
+def _answer(entry: DocumentEntry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "collection": entry.collection,
+        "source": entry.source,
+        "title": entry.title,
+        "media_type": entry.media_type,
+        "version_id": entry.version_id,
+        "content_hash": entry.content_hash,
+        "chars": entry.chars,
+        "chunks": entry.chunk_count,
+        "verdict": dict(entry.verdict),
+        "tags": list(entry.tags),
+        "dated": entry.dated,
+        "indexed_at": entry.indexed_at,
+    }

@@ -1,0 +1,68 @@
+"""Requests, errors and durations by route template, and `/metrics` for Prometheus."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from aegis import telemetry
+
+router = APIRouter(tags=["operation"])
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics() -> Response:
+    """Counters and latencies in Prometheus' text format."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+class Measured:
+    """Counts every request. A stream is timed until its end."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._counters: dict[tuple[str, str, int], Any] = {}  # labels() costs a lock and a look-up each time
+        self._timers: dict[tuple[str, str], Any] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        started = time.perf_counter()
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            self._record(scope, status, time.perf_counter() - started)
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        route = template(scope)
+        counter = self._counters.get((method, route, status))
+        if counter is None:
+            counter = telemetry.REQUESTS.labels(method, route, str(status))
+            self._counters[method, route, status] = counter
+            self._timers.setdefault((method, route), telemetry.REQUEST_SECONDS.labels(method, route))
+        counter.inc()
+        self._timers[method, route].observe(seconds)
+
+
+def template(scope: Scope) -> str:
+    """The route's path with its parameters unfilled; a mounted page counts as one; the rest is `unmatched`."""
+    path = getattr(scope.get("route"), "path", None)
+    if isinstance(path, str):
+        return path
+    return "/chat" if scope["path"].startswith("/chat/") else "unmatched"

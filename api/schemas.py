@@ -1,0 +1,427 @@
+"""What goes over the wire. Bodies refuse unknown fields and are bounded; strings hold no NUL (PostgreSQL takes none)
+and no half surrogates (UTF-8 has none)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from retrieval.catalogue import NEVER
+
+MAX_TEXT = 100_000  # a longer question or query is refused before the setting's own bound is looked at
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain the NUL character")
+    text.encode()  # a half surrogate raises UnicodeEncodeError, which is a ValueError
+    return text
+
+
+def _filled(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+def _moment(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("must be a date or a date and time, such as 2024-05-31 or 2024-05-31T12:00:00Z")
+    try:
+        moment = datetime.fromisoformat(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a date or a date and time, such as 2024-05-31 or 2024-05-31T12:00:00Z") from None
+
+
+Plain = Annotated[str, AfterValidator(_storable)]
+Filled = Annotated[Plain, AfterValidator(_filled)]
+Identifier = Annotated[Plain, Field(min_length=1, max_length=64)]
+Name = Annotated[Filled, Field(max_length=120)]
+Tag = Annotated[Filled, Field(max_length=60)]
+Source = Annotated[Filled, Field(max_length=2000)]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    WithJsonSchema({"type": "string", "description": "ISO 8601 date, or date and time; UTC where no zone is given"}),
+]
+Epoch = Annotated[int, Field(ge=0, lt=NEVER, description="As it was known at this epoch")]
+SearchMode = Literal["hybrid", "vector", "keyword", "graph"]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Answer(BaseModel):
+    """What we send. Extra attributes of our own records are not passed on."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+# -- errors
+
+
+class ErrorDetail(BaseModel):
+    code: str
+    message: str
+    details: dict[str, Any]
+    request_id: str
+
+
+class ErrorEnvelope(BaseModel):
+    error: ErrorDetail
+
+
+# -- search
+
+
+class Filters(Body):
+    """All conditions hold together; `tag` means all of these tags. Dates are the documents' own."""
+
+    collection: Name | None = None
+    source: Source | None = None
+    type: Annotated[Plain, Field(max_length=120)] | None = None
+    tag: Annotated[list[Tag], Field(max_length=20)] = []
+    date_from: Moment | None = None
+    date_to: Moment | None = None
+
+
+class SearchBody(Body):
+    query: Annotated[Filled, Field(max_length=MAX_TEXT)]
+    mode: SearchMode = "hybrid"
+    top_k: Annotated[int, Field(ge=1, le=100)] | None = None
+    filters: Filters = Filters()
+    rerank: bool = False
+    as_of: Moment | None = None
+    known_at: Epoch | None = None
+
+
+class HitAnswer(Answer):
+    """A passage. `text == document_text[start:end]`, in code points; scores compare within one search only."""
+
+    model_config = ConfigDict(extra="forbid")
+    chunk_id: str
+    document_id: str
+    version_id: str
+    source: str
+    title: str
+    collection: str
+    page: str | None
+    heading: str | None
+    text: str
+    start: int
+    end: int
+    score: float
+    via: list[str]
+
+
+class SearchAnswer(Answer):
+    model_config = ConfigDict(extra="forbid")
+    hits: list[HitAnswer]
+    mode: SearchMode
+    took_ms: float
+
+
+# -- ingestion
+
+
+class DocumentBody(Body):
+    source: Source
+    text: Plain
+    title: Annotated[Filled, Field(max_length=500)] | None = None
+    collection: Name | None = None
+    tags: Annotated[list[Tag], Field(max_length=20)] = []
+
+
+class IngestBody(Body):
+    documents: Annotated[list[DocumentBody], Field(min_length=1, max_length=10_000)]
+
+
+class JobStarted(Answer):
+    job_id: str
+
+
+class FileAnswer(Answer):
+    source: str
+    state: str
+    document_id: str | None
+    chunks: int
+    code: str | None
+    reason: str | None
+    stage: str | None
+
+
+class JobAnswer(Answer):
+    job_id: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    files: int
+    done: int
+    chunks: int
+    unchanged: int
+    failures: list[FileAnswer]
+    seconds_left: float | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class JobsAnswer(Answer):
+    jobs: list[JobAnswer]
+    next: str | None
+
+
+class FilesAnswer(Answer):
+    reports: list[FileAnswer]
+    next: str | None
+
+
+# -- documents
+
+
+class DocumentAnswer(Answer):
+    id: str
+    collection: str
+    source: str
+    title: str
+    media_type: str
+    version_id: str
+    content_hash: str
+    chars: int
+    chunks: int
+    verdict: dict[str, Any]
+    tags: list[str]
+    dated: datetime | None
+    indexed_at: datetime
+
+
+class DocumentsAnswer(Answer):
+    documents: list[DocumentAnswer]
+    next: str | None
+
+
+class TextAnswer(Answer):
+    """`text` is the part from `start` to `end`; `chars` the length of the whole, in code points."""
+
+    document_id: str
+    version_id: str
+    start: int
+    end: int
+    chars: int
+    text: str
+
+
+# -- chat
+
+
+class ChatBody(Body):
+    question: Annotated[Filled, Field(max_length=MAX_TEXT)]
+    conversation_id: Identifier | None = None
+    mode: SearchMode = "hybrid"
+    top_k: Annotated[int, Field(ge=1, le=100)] | None = None
+    filters: Filters = Filters()
+    as_of: Moment | None = None
+    known_at: Epoch | None = None
+
+
+class CitationAnswer(Answer):
+    """`quote == document_text[start:end]`; `support` is the share of the cited sentence's words in the quote."""
+
+    marker: int
+    document_id: str
+    version_id: str
+    chunk_id: str
+    source: str
+    title: str
+    start: int
+    end: int
+    quote: str
+    support: float
+    page: str | None
+    heading: str | None
+
+
+class ChatAnswer(Answer):
+    answer: str
+    abstained: bool
+    citations: list[CitationAnswer]
+    route: str
+    conversation_id: str
+    turn_id: str
+    model: str
+    timings: dict[str, float]
+    state: Literal["running", "done", "failed", "stopped", "interrupted"]
+    standalone: str
+    tokens_in: int
+    tokens_out: int
+    cost: float
+    epoch: int
+    notes: list[str]
+
+
+class MetadataEvent(BaseModel):
+    conversation_id: str
+    turn_id: str
+
+
+class StepEvent(BaseModel):
+    """A node of the graph started or ended; `detail` is what it found, as shown to the reader."""
+
+    node: str
+    state: str
+    summary: str
+    took_ms: float | None = None
+    detail: Any = None
+
+
+class TokenEvent(BaseModel):
+    text: str
+
+
+class CitationsEvent(BaseModel):
+    citations: list[CitationAnswer]
+
+
+class FollowupsEvent(BaseModel):
+    questions: list[str]
+
+
+class ErrorEvent(BaseModel):
+    code: str
+    message: str
+
+
+# -- conversations
+
+
+class TurnAnswer(ChatAnswer):
+    question: str
+    mode: str
+    chunk_ids: list[str]
+    fact_ids: list[str]
+    steps: list[dict[str, Any]]
+    feedback: dict[str, Any] | None
+    created_at: datetime | None
+
+
+class ConversationAnswer(Answer):
+    id: str
+    title: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class ConversationsAnswer(Answer):
+    conversations: list[ConversationAnswer]
+    next: str | None
+
+
+class ConversationWithTurns(ConversationAnswer):
+    turns: list[TurnAnswer]
+    next: str | None
+
+
+class RenameBody(Body):
+    title: Annotated[Filled, Field(max_length=200)]
+
+
+class FeedbackBody(Body):
+    turn_id: Identifier
+    value: Literal[-1, 0, 1]
+    comment: Annotated[Plain, Field(max_length=4000)] = ""
+
+
+# -- memory
+
+
+class EntityAnswer(Answer):
+    id: str
+    name: str
+    labels: list[str]
+
+
+class EvidenceAnswer(Answer):
+    document_id: str
+    version_id: str
+    chunk_id: str
+    start: int
+    end: int
+    quote: str
+
+
+class FactAnswer(Answer):
+    """`source` and `target` are the names of the two things that the fact relates."""
+
+    id: str
+    text: str
+    relation: str
+    source: str
+    source_id: str
+    target: str
+    target_id: str
+    valid_at: datetime | None
+    invalid_at: datetime | None
+    evidence: list[EvidenceAnswer]
+
+
+class FoundFact(FactAnswer):
+    score: float
+
+
+class MemorySearchBody(Body):
+    query: Annotated[Filled, Field(max_length=MAX_TEXT)]
+    limit: Annotated[int, Field(ge=1, le=100)] = 10
+    as_of: Moment | None = None
+    known_at: Epoch | None = None
+
+
+class MemorySearchAnswer(Answer):
+    facts: list[FoundFact]
+    took_ms: float
+
+
+class NeighbourhoodAnswer(Answer):
+    """`path` holds entity ids in order when a path was asked for."""
+
+    entities: list[EntityAnswer]
+    facts: list[FactAnswer]
+    path: list[str]
+
+
+class FactsAnswer(Answer):
+    facts: list[FactAnswer]
+    next: str | None
+
+
+# -- operation
+
+
+class HealthAnswer(Answer):
+    status: Literal["ok"]
+    version: str
+
+
+class CheckAnswer(Answer):
+    """One backend. `state` is up, down, or the backend's own word (`rebuilding`, with `detail.progress`)."""
+
+    name: str
+    state: str
+    required: bool
+    took_ms: float
+    message: str | None
+    detail: dict[str, Any]
+
+
+class ReadyAnswer(Answer):
+    status: Literal["ready", "degraded", "unavailable"]
+    version: str
+    checks: list[CheckAnswer]
+
+
+class RebuildAnswer(Answer):
+    """`done` of `total` chunks; `total` is 0 before it is known."""
+
+    running: bool
+    done: int
+    total: int
