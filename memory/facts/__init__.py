@@ -85,8 +85,9 @@ class Facts(Protocol):
 class Neighbourhoods(Protocol):
     """The graph's own questions. Adapters: relational tables, Neo4j. Raises GraphUnavailable."""
 
-    async def around(self, scope: Scope, entity_ids: Sequence[str], *, hops: int = 1, limit: int = 50) -> Neighbourhood:
-        ...
+    async def around(
+        self, scope: Scope, entity_ids: Sequence[str], *, hops: int = 1, limit: int = 50
+    ) -> Neighbourhood: ...
 
     async def path(self, scope: Scope, start: str, end: str, *, hops: int = 4) -> Neighbourhood:
         """A shortest path, empty when there is none within `hops`."""

@@ -1,0 +1,120 @@
+"""Tables of the graph memory: Graphiti's nodes and edges, and the evidence behind each fact.
+
+Every row belongs to a group: one per collection for what documents say, one per user for what people said. Nothing
+here says who may see a row at which epoch: a fact is visible while one of its evidence rows is, and an evidence row
+is while its version is (`retrieval.catalogue.visible_at`). Rows without a version come from no document.
+
+There are no foreign keys to the catalogue: `FactStore.remove` takes a version's rows away, before or after it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, Index, Integer, String, Table, Text
+
+from aegis.database import Timestamp, metadata
+
+NAME_LENGTH = 200  # longer names are cut: they are no names
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", String(36), primary_key=True),  # aegis.scope.group_id
+    Column("kind", String(1), nullable=False),  # d: what a collection's documents say; u: what a user said
+    Column("name", String(120), nullable=False),  # the collection, or the user
+)
+
+entities = Table(
+    "entities",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("group_id", String(36), nullable=False),
+    Column("collection", String(120), nullable=False),  # empty in the group of a user
+    Column("name", String(NAME_LENGTH), nullable=False),
+    Column("key", String(NAME_LENGTH), nullable=False),  # the name as it is looked up: memory.naming.key
+    Column("labels", JSON, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("attributes", JSON, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Index("ix_entities_group_key", "group_id", "key"),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("entity_id", String(36), primary_key=True),
+    Column("key", String(NAME_LENGTH), primary_key=True),
+    Column("group_id", String(36), nullable=False),
+    Column("collection", String(120), nullable=False),
+    Index("ix_aliases_group_key", "group_id", "key"),
+    sqlite_with_rowid=False,
+)
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("group_id", String(36), nullable=False, index=True),
+    Column("collection", String(120), nullable=False),
+    Column("source_id", String(36), nullable=False, index=True),
+    Column("target_id", String(36), nullable=False, index=True),
+    Column("relation", String(120), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("attributes", JSON, nullable=False),
+    Column("valid_at", Timestamp),  # when it became true, where that is stated
+    Column("invalid_at", Timestamp),  # when it stopped being true
+    Column("expired_at", Timestamp),  # when we learnt that it is superseded
+    Column("reference_time", Timestamp),
+    Column("created_at", Timestamp, nullable=False),
+)
+
+episodes = Table(
+    "episodes",
+    metadata,
+    Column("id", String(36), primary_key=True),  # with a version: a chunk's id, whose text and name are kept there only
+    Column("group_id", String(36), nullable=False),
+    Column("collection", String(120), nullable=False),
+    Column("version_id", String(36), index=True),
+    Column("name", Text, nullable=False),
+    Column("source", String(12), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("valid_at", Timestamp),
+    Column("created_at", Timestamp, nullable=False),
+    Index("ix_episodes_group_valid", "group_id", "valid_at"),
+)
+
+mentions = Table(
+    "mentions",
+    metadata,
+    Column("episode_id", String(36), primary_key=True),
+    Column("entity_id", String(36), primary_key=True),
+    Column("group_id", String(36), nullable=False),
+    Column("collection", String(120), nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Index("ix_mentions_entity", "entity_id"),
+    sqlite_with_rowid=False,
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("fact_id", String(36), primary_key=True),
+    Column("episode_id", String(36), primary_key=True),
+    Column("start", Integer, primary_key=True),  # in the version's text; in the episode's where it has no version
+    Column("end", Integer, nullable=False),
+    Column("group_id", String(36), nullable=False),
+    Column("collection", String(120), nullable=False),
+    Column("version_id", String(36), index=True),  # set: the episode is a chunk of this version
+    Column("quote", Text),  # empty where it is the fact's text, word for word
+    sqlite_with_rowid=False,
+)
+
+homes = Table(
+    "homes",
+    metadata,
+    Column("collection", String(120), primary_key=True),
+    Column("key", String(NAME_LENGTH), primary_key=True),  # the name whose home the chunk is
+    Column("chunk_id", String(36), primary_key=True),
+    Column("version_id", String(36), nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
