@@ -13,12 +13,15 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from aegis.folder import FORMAT, current_owner, recorded_format
 from aegis.settings import EdgeSettings, Settings, SQLiteSettings
+
+if TYPE_CHECKING:
+    from inference.routing import ModelStatus
 
 ENOUGH_DISK = 2 * 1024**3
 
@@ -153,27 +156,18 @@ def _port(settings: Settings) -> Finding:
 
 
 async def _model_servers(settings: Settings) -> list[Finding]:
-    from inference.routing import look_for_servers
+    from inference.routing import survey
 
-    findings: list[Finding] = []
-    for seen in await look_for_servers(settings.ollama):
-        if not seen.reachable:
-            continue
-        names = ", ".join(seen.models) or "no models"
-        if not seen.models:
-            findings.append(Finding("Model server", "warning", f"{seen.url}: {names}", seen.mend))
-        elif seen.configured:
-            findings.append(Finding("Model server", "ok", f"{seen.url}: {names}", seen.mend))
-        else:
-            findings.append(Finding("Model server", "warning", f"{seen.url}: {names}", seen.mend))
-    if findings:
-        return findings
-    return [
-        Finding(
-            "Model server",
-            "warning",
-            f"none answers at {settings.ollama.url}, 127.0.0.1, localhost or host.docker.internal; "
-            "answers are extracts from the documents",
-            f"ollama serve & ollama pull {settings.ollama.model}   (or set AEGIS_OLLAMA__URL)",
-        )
-    ]
+    configured, *others = await survey(settings.ollama)
+    findings = [_model_server(configured)]
+    if configured.used is None:
+        findings += [_model_server(seen) for seen in others if seen.reachable]
+    return findings
+
+
+def _model_server(seen: ModelStatus) -> Finding:
+    if not seen.reachable:
+        says = f"none answers at {seen.address}; answers are extracts from the documents"
+    else:
+        says = f"{seen.address} has {', '.join(seen.models) or 'no model that chats'}"
+    return Finding("Model server", "warning" if seen.advice else "ok", says, seen.advice)

@@ -91,8 +91,9 @@ def listening_socket(settings: Settings) -> socket.socket:
 
 async def _serve(settings: Settings, taken: socket.socket) -> None:
     import uvicorn
-    from api.app import opened
     from ui.served import create_served_app
+
+    from api.app import opened
 
     app = create_served_app()
     async with opened(app, settings, command="serve"):
