@@ -71,6 +71,7 @@ class Recalled(TypedDict):
     question: str
     answer: str
     when: str
+    sources: list[str]  # titles that its answer cited
 
 
 def token(text: str) -> dict[str, str]:
@@ -103,13 +104,16 @@ def summed(old: dict[str, float], new: dict[str, float]) -> dict[str, float]:
 class State(TypedDict, total=False):
     question: str
     standalone: str  # the question understood without its conversation
+    query: str  # what is searched for instead, when a first attempt found too little
     history: list[dict[str, str]]  # [{"question", "answer"}] oldest first
     recalled: list[Recalled]  # turns that a question about conversations means, best first
     route: Route
     found: Annotated[list[Found], best_of]
     facts: list[FactUsed]
     path: list[str]  # names of entities that led to the facts
+    query: str  # what is searched for when a rewrite changed it; absent: `standalone`
     enough: bool
+    judged: float  # how likely the passages answer, [0, 1]
     attempts: int
     epoch: int
     answer: str

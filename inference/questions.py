@@ -61,6 +61,7 @@ _FORMS: dict[Kind, tuple[re.Pattern[str], float]] = {
     "how": (_DOING, 0.1),
 }
 DEFINES = 0.35
+ASKS = -0.5  # a question in a document shares all words with the question, and answers nothing
 OPENS = 0.15  # the opening of a passage is more often what it is about
 
 
@@ -92,7 +93,9 @@ def has_form(question: Asked, sentence: str) -> bool:
 
 
 def fit(question: Asked, sentence: str, title: str, *, first: bool) -> float:
-    """What the form of a sentence adds to its score, 0 to .5."""
+    """What the form of a sentence adds to its score, -.5 to .5."""
+    if sentence.rstrip().endswith(("?", "？")):
+        return ASKS
     if question.kind == "definition":
         about = question.term.casefold() in title.casefold()
         return DEFINES * _defines(question.term, sentence) + OPENS * (first and about)

@@ -1,0 +1,51 @@
+"""Writes the answer from the passages, piece by piece, as they come from the writer."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph.runtime import Runtime
+
+from agents.evidence import Chunks, asked_of, gather
+from agents.prompts import answer_messages
+from agents.state import Context, State
+from inference import Passage, Writer, WriteRequest
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Node: sets `answer`, `model`, `tokens_in`, `tokens_out` and `notes`; streams {"type": "token", "text"}.
+
+    A run that is cancelled closes the writer, which stops the model at its server.
+    """
+
+    chunks: Chunks
+    writer: Writer
+    num_ctx: int = 8192
+    max_sentences: int = 3
+
+    async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+        evidence = await gather(self.chunks, runtime.context.scope, state)
+        if not evidence:
+            return {"answer": "", "model": "", "tokens_in": 0, "tokens_out": 0}
+        request = self._request(asked_of(state), [passage for passage, _ in evidence])
+        text: list[str] = []
+        counts = {"model": "", "tokens_in": 0, "tokens_out": 0}
+        notes = list(state.get("notes", []))
+        async with aclosing(self.writer.write(request)) as pieces:
+            async for piece in pieces:
+                if piece.text:
+                    text.append(piece.text)
+                    runtime.stream_writer({"type": "token", "text": piece.text})
+                if piece.tokens_in or piece.tokens_out:
+                    counts |= {"tokens_in": piece.tokens_in, "tokens_out": piece.tokens_out}
+                counts["model"] = piece.model or counts["model"]
+                if piece.note and piece.note not in notes:
+                    notes.append(piece.note)
+        return {"answer": "".join(text), **counts, "notes": notes}
+
+    def _request(self, question: str, passages: list[Passage]) -> WriteRequest:
+        messages = answer_messages(question, passages, num_ctx=self.num_ctx, max_sentences=self.max_sentences)
+        return WriteRequest(question, passages, messages, self.max_sentences)
