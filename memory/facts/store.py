@@ -183,17 +183,17 @@ class GraphWriter:
     async def remove(self, connection: AsyncConnection, version_id: str) -> None:
         """Take the version's evidence away, each fact with its last evidence, each entity with its last mention."""
         of_version = select(episodes.c.id).where(episodes.c.version_id == version_id)
-        touched = await _column(
+        touched = await column(
             connection, select(evidence.c.fact_id).distinct().where(evidence.c.version_id == version_id)
         )
-        named = await _column(
+        spoken_of = await column(
             connection, select(mentions.c.entity_id).distinct().where(mentions.c.episode_id.in_(of_version))
         )
         await connection.execute(delete(evidence).where(evidence.c.version_id == version_id))
         await connection.execute(delete(mentions).where(mentions.c.episode_id.in_(of_version)))
         await connection.execute(delete(episodes).where(episodes.c.version_id == version_id))
         await connection.execute(delete(homes).where(homes.c.version_id == version_id))
-        await drop_unsupported(connection, touched, named)
+        await drop_unsupported(connection, touched, spoken_of)
 
 
 async def drop_unsupported(connection: AsyncConnection, fact_ids: Sequence[str], entity_ids: Sequence[str]) -> None:
@@ -214,13 +214,13 @@ async def _delete_where(connection: AsyncConnection, table: Table, ids: Sequence
     """Delete those of these rows that meet the condition; their ids."""
     gone: list[str] = []
     for part in batches(ids):
-        found = await _column(connection, select(table.c.id).where(table.c.id.in_(part), condition))
+        found = await column(connection, select(table.c.id).where(table.c.id.in_(part), condition))
         await connection.execute(delete(table).where(table.c.id.in_(found)))
         gone += found
     return gone
 
 
-async def _column(connection: AsyncConnection, query: Any) -> list[str]:
+async def column(connection: AsyncConnection, query: Any) -> list[str]:
     return [row[0] for row in await connection.execute(query)]
 
 
@@ -237,9 +237,9 @@ class FactStore:
     ) -> list[ScoredFact]:
         at = await self._at(epoch)
         async with self._database.read() as connection:
-            named = await _named(connection, scope, asked(query), at)
-            found = await self._touching(connection, scope, named, at, as_of)
-        scores = _overlap(query, [fact.text for fact in found])
+            about = await named(connection, groups_of(scope), asked(query), at)
+            found = await self._touching(connection, scope, about, at, as_of)
+        scores = overlap(query, [fact.text for fact in found])
         ranked = sorted(map(ScoredFact, found, scores), key=lambda scored: (-scored.score, scored.fact.id))
         if self._embedder is not None:
             ranked = await _nearest(self._embedder, query, ranked[:MAX_EMBEDDED])
@@ -247,7 +247,7 @@ class FactStore:
 
     async def entities_named(self, scope: Scope, names: Sequence[str]) -> list[Entity]:
         async with self._database.read() as connection:
-            return await _named(connection, scope, [key(name) for name in names], await self._at(None))
+            return await named(connection, groups_of(scope), [key(name) for name in names], await self._at(None))
 
     async def fact(self, scope: Scope, fact_id: str) -> Fact:
         found = await self.facts(scope, [fact_id])
@@ -262,7 +262,7 @@ class FactStore:
             found = {
                 fact.id: fact
                 for part in batches(dict.fromkeys(ids))
-                for fact in await load_facts(connection, scope, at, facts.c.id.in_(part))
+                for fact in await load_facts(connection, groups_of(scope), at, facts.c.id.in_(part))
             }
         return [found[identifier] for identifier in ids if identifier in found]
 
@@ -279,18 +279,18 @@ class FactStore:
         return counts[0], counts[1]
 
     async def _touching(
-        self, connection: AsyncConnection, scope: Scope, named: Sequence[Entity], epoch: int, as_of: datetime | None
+        self, connection: AsyncConnection, scope: Scope, about: Sequence[Entity], epoch: int, as_of: datetime | None
     ) -> list[Fact]:
         """Facts of these entities that hold; those that join two of them are taken before the rest."""
-        if not named:
+        if not about:
             return []
-        ids = [entity.id for entity in named]
+        ids = [entity.id for entity in about]
         holds = true_at(as_of or datetime.now(UTC))
         if as_of is None:
             holds = and_(holds, facts.c.expired_at.is_(None))
         ends = (facts.c.source_id.in_(ids), facts.c.target_id.in_(ids))
-        both = await load_facts(connection, scope, epoch, and_(*ends, holds), limit=MAX_CANDIDATES)
-        either = await load_facts(connection, scope, epoch, and_(or_(*ends), holds), limit=MAX_CANDIDATES)
+        both = await load_facts(connection, groups_of(scope), epoch, and_(*ends, holds), limit=MAX_CANDIDATES)
+        either = await load_facts(connection, groups_of(scope), epoch, and_(or_(*ends), holds), limit=MAX_CANDIDATES)
         return list({fact.id: fact for fact in (*both, *either)}.values())
 
     async def _at(self, epoch: int | None) -> int:
@@ -305,7 +305,7 @@ async def project_again(database: Database) -> AsyncIterator[int]:
         while True:
             query = select(table.c.id).where(table.c.id > after).order_by(table.c.id).limit(PAYLOAD_IDS * 10)
             async with database.write() as connection:
-                ids = await _column(connection, query)
+                ids = await column(connection, query)
                 await tell_graph(connection, **{kind: ids})
             if not ids:
                 break
@@ -315,10 +315,10 @@ async def project_again(database: Database) -> AsyncIterator[int]:
 
 
 async def load_facts(
-    connection: AsyncConnection, scope: Scope, epoch: int, condition: Any, *, limit: int | None = None
+    connection: AsyncConnection, group_ids: Sequence[str], epoch: int, condition: Any, *, limit: int | None = None
 ) -> list[Fact]:
     """Visible facts that meet the condition, in order of id, with the evidence that is visible."""
-    query = select(facts).where(facts.c.group_id.in_(groups_of(scope)), condition, stated(epoch)).order_by(facts.c.id)
+    query = select(facts).where(facts.c.group_id.in_(group_ids), condition, stated(epoch)).order_by(facts.c.id)
     rows = list((await connection.execute(query.limit(limit))).mappings())
     ends = await load_entities(connection, {row[end] for row in rows for end in ("source_id", "target_id")})
     proofs = await _evidence(connection, [row["id"] for row in rows], epoch)
@@ -373,17 +373,16 @@ def _fact(row: RowMapping, ends: dict[str, Entity], proofs: Sequence[tuple[RowMa
     )
 
 
-async def _named(connection: AsyncConnection, scope: Scope, keys: Sequence[str], epoch: int) -> list[Entity]:
+async def named(connection: AsyncConnection, group_ids: Sequence[str], keys: Sequence[str], epoch: int) -> list[Entity]:
     """Visible entities with one of these keys as name or alias; longer names first."""
     keys = [name for name in dict.fromkeys(keys) if name][:MAX_CANDIDATES]
     if not keys:
         return []
-    mine = groups_of(scope)
-    by_alias = select(aliases.c.entity_id).where(aliases.c.group_id.in_(mine), aliases.c.key.in_(keys))
+    by_alias = select(aliases.c.entity_id).where(aliases.c.group_id.in_(group_ids), aliases.c.key.in_(keys))
     either = or_(entities.c.key.in_(keys), entities.c.id.in_(by_alias))
     query = (
         select(entities.c.id, entities.c.name, entities.c.labels)
-        .where(entities.c.group_id.in_(mine), either, mentioned(epoch))
+        .where(entities.c.group_id.in_(group_ids), either, mentioned(epoch))
         .order_by(func.length(entities.c.key).desc(), entities.c.id)
         .limit(MAX_NAMED)
     )
@@ -400,7 +399,7 @@ async def _nearest(embedder: Embedder, query: str, ranked: Sequence[ScoredFact])
     return sorted(added, key=lambda scored: (-scored.score, scored.fact.id))
 
 
-def _overlap(query: str, texts: Sequence[str]) -> list[float]:
+def overlap(query: str, texts: Sequence[str]) -> list[float]:
     """How much of the question each text holds, 0 to 1; a word that few of the texts have counts more."""
     held = [_content(text) for text in texts]
     wanted = _content(query)
