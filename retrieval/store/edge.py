@@ -1,0 +1,473 @@
+"""The embedded vector store: Qdrant Edge in a child process of ours.
+
+The engine holds the interpreter lock in every call, and some calls take seconds, so it lives in another process
+(`edge_child.py`). A child that ends is started again at once; calls meanwhile wait, at most `timeout` seconds, and
+are repeated once (every write is idempotent). The engine confirms a write after it is in its write-ahead log.
+
+Above `unindexed_limit` points without an index one is built on a copy of the folder by another process, while this
+one goes on answering; then the writes made since are replayed there and it takes over (`edge_folder.py`: generations).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from aegis.errors import IndexUnavailable, InvalidInput, Unavailable
+from aegis.settings import EdgeSettings
+from retrieval.store import Candidates, Point, Scored, Summary, VectorQuery, Visibility, checksum
+from retrieval.store.checking import check_ids, check_point, check_query
+from retrieval.store.edge_folder import Damaged, Generations
+from retrieval.store.edge_log import WriteLog
+from retrieval.store.edge_process import Child, Hung, Lost, Refused, start_child
+from retrieval.store.payload import payload
+
+logger = logging.getLogger(__name__)
+
+BATCH = 100  # points per write: a search waits for at most one, some milliseconds
+TRIES = 3  # loads that may crash or hang, and failures in a row, before the files are taken for damaged
+LOCK_WAIT = 20.0  # seconds for the child of a server that was killed to notice and let go of the files
+SCAN_SECONDS = 2.0  # for reading vectors when the last end was not clean
+FLUSH_AFTER = 1.0  # seconds without a write
+BUILD_TIMEOUT = 1800.0  # seconds for each step of a build
+CATCH_UP = 1 << 20  # bytes of writes left when a build stops them for the rest
+RETRY_BUILD = 30.0  # seconds after a build that failed, doubled each time
+
+
+class EdgeStore:
+    """Open with `open_edge`."""
+
+    def __init__(
+        self, settings: EdgeSettings, folder: Path, dimensions: int, on_reset: Callable[[str], None] | None = None
+    ) -> None:
+        self._settings = settings
+        self._dimensions = dimensions
+        self._generations = Generations(folder)
+        self._on_reset = on_reset
+        self._was_reset: str | None = None
+        self._child: Child | None = None
+        self._generation: Path | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
+        self._log: WriteLog | None = None
+        self._unindexed = 0
+        self._building: asyncio.Task[bool] | None = None
+        self._failed_builds = 0
+        self._build_not_before = 0.0
+        self._flushing: asyncio.Task[None] | None = None
+        self._last_write = 0.0
+        self._strikes = 0  # failures of the engine without a success in between
+        self._last_failure = ""
+        self._closed = False
+
+    @property
+    def was_reset(self) -> str | None:
+        """Why the index was started empty since it was opened (the newest reason): it has to be filled again."""
+        return self._was_reset
+
+    @property
+    def pid(self) -> int | None:
+        """The child process that answers now."""
+        return self._child.pid if self._child is not None and self._child.alive else None
+
+    @property
+    def unindexed(self) -> int:
+        """Points (about) that no index covers yet; searches over them are exact."""
+        return self._unindexed
+
+    # The port
+
+    async def upsert(self, points: Sequence[Point]) -> None:
+        for start in range(0, len(points), BATCH):
+            rows = [_row(point, self._dimensions) for point in points[start : start + BATCH]]
+            await self._write("upsert", rows)
+
+    async def show(self, changes: Sequence[Visibility]) -> None:
+        for change in changes:
+            check_ids(change.ids)
+            for start in range(0, len(change.ids), BATCH):
+                ids = list(change.ids[start : start + BATCH])
+                await self._write("show", ids, change.visible_from, change.visible_until)
+
+    async def delete(self, ids: Sequence[str]) -> None:
+        check_ids(ids)
+        for start in range(0, len(ids), BATCH):
+            await self._write("delete", list(ids[start : start + BATCH]))
+
+    async def query(self, query: VectorQuery) -> Candidates:
+        dense, sparse = check_query(query, self._dimensions)
+        if dense is None and sparse is None:
+            return Candidates()
+        condition = query.filter
+        filtered = (
+            sorted(condition.collections),
+            condition.epoch,
+            list(condition.documents),
+            list(condition.types),
+            list(condition.tags),
+            condition.date_from,
+            condition.date_to,
+        )
+        halves = await self._call(
+            "query",
+            filtered,
+            query.limit,
+            None if dense is None else dense.tobytes(),
+            None if sparse is None else (sparse.indices, sparse.values),
+        )
+        found = iter([[Scored(*hit) for hit in half] for half in halves])
+        return Candidates([] if dense is None else next(found), [] if sparse is None else next(found))
+
+    async def summary(self) -> Summary:
+        """Writes wait until it is done; searches go in between its pages."""
+        count = total = 0
+        offset: str | None = None
+        async with self._writing:
+            while True:
+                rows, offset = await self._call("page", offset)
+                count += len(rows)
+                total += sum(checksum(*row) for row in rows)
+                if offset is None:
+                    return Summary(count, total % 2**64)
+
+    # Beyond the port
+
+    async def reset(self, reason: str) -> None:
+        """Start empty, removing the files of the current index. Searches find nothing until it is filled again."""
+        await self._stop_build()
+        async with self._writing:
+            old, replaced = self._child, self._generation
+            child, generation = await self._create()
+            self._adopt(child, generation, 0)
+            await asyncio.to_thread(self._generations.switch, generation)
+            self._note_reset(reason)
+            await self._retire(old, replaced)
+
+    async def build(self) -> bool:
+        """Build the index now; true when it was built and switched in, false when that failed (see the log)."""
+        return await asyncio.shield(self._begin_build())
+
+    async def built(self) -> None:
+        """Wait for the build under way, if there is one."""
+        if self._building is not None:
+            await asyncio.wait({self._building})
+
+    async def close(self) -> None:
+        self._closed = True
+        for task in (self._building, self._flushing, self._starting):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
+        if self._child is not None and self._child.alive:
+            await self._child.close(max(10.0, self._settings.timeout))
+
+    # Calls
+
+    async def _call(self, name: str, *arguments: Any) -> Any:
+        return await self._send(pickle.dumps((name, *arguments), protocol=5))
+
+    async def _send(self, message: bytes) -> Any:
+        deadline = time.monotonic() + self._settings.timeout
+        for last_try in (False, True):
+            child = await self._ready(deadline)
+            try:
+                answer = await child.send(message, max(0.001, deadline - time.monotonic()))
+            except Lost as lost:
+                if last_try:
+                    raise IndexUnavailable(f"the vector index stopped twice while asked: {lost}") from lost
+            except Hung as hung:
+                self._strike(str(hung))
+                raise IndexUnavailable(f"the vector index does not answer: {hung}") from hung
+            except Refused as refused:
+                self._refused(refused)
+            else:
+                self._strikes = 0
+                return answer
+        raise AssertionError  # the second try returns or raises
+
+    async def _ready(self, deadline: float) -> Child:
+        if self._child is not None and self._child.alive:
+            return self._child
+        try:
+            async with asyncio.timeout(max(0.001, deadline - time.monotonic())):
+                await asyncio.shield(self._begin_start())
+        except TimeoutError as error:
+            raise IndexUnavailable("the vector index is starting again; try in a moment") from error
+        if self._child is None or not self._child.alive:
+            raise IndexUnavailable("the vector index stopped again right after its start")
+        return self._child
+
+    def _refused(self, refused: Refused) -> NoReturn:
+        if refused.kind == "invalid":
+            raise InvalidInput(f"the vector index cannot take this: {refused}") from refused
+        if refused.kind != "unusable":  # a full disk mends itself, a folder that cannot be read does not
+            self._strike(str(refused))
+        raise IndexUnavailable(f"the vector index failed: {refused}") from refused
+
+    def _strike(self, reason: str) -> None:
+        self._strikes += 1
+        self._last_failure = reason
+        if self._strikes >= TRIES and self._child is not None:
+            self._child.kill()  # the next start takes the files for damaged
+
+    # Writing
+
+    async def _write(self, name: str, *arguments: Any) -> None:
+        message = pickle.dumps((name, *arguments), protocol=5)
+        async with self._writing:
+            self._unindexed = await self._send(message)
+            if self._log is not None:
+                await self._log.append(message)
+        self._last_write = time.monotonic()
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush_when_idle())
+        if self._unindexed > self._settings.unindexed_limit and self._last_write >= self._build_not_before:
+            self._begin_build()
+
+    async def _flush_when_idle(self) -> None:
+        """The write-ahead log holds every write; flushing keeps it short, so that the next load is quick."""
+        rest = FLUSH_AFTER
+        while rest > 0:
+            await asyncio.sleep(rest)
+            rest = self._last_write + FLUSH_AFTER - time.monotonic()
+        with suppress(IndexUnavailable):
+            await self._call("flush")
+
+    # Starting
+
+    def _begin_start(self) -> asyncio.Task[None]:
+        if self._closed:
+            raise IndexUnavailable("the vector index is closed")
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(_retrieved)
+        return self._starting
+
+    async def start(self) -> None:
+        await asyncio.shield(self._begin_start())
+        if self._generation is not None:
+            await asyncio.to_thread(self._generations.remove_others, self._generation)
+
+    async def _start(self) -> None:
+        try:
+            if self._strikes >= TRIES:
+                raise Damaged(f"the engine failed {self._strikes} times in a row, last: {self._last_failure}")
+            await self._open_current()
+        except Damaged as damaged:
+            await self._start_empty(str(damaged))
+
+    async def _open_current(self) -> None:
+        locked_until = time.monotonic() + LOCK_WAIT
+        failures: list[Lost | Hung] = []
+        while len(failures) < TRIES:
+            if self._child is not None and self._child.alive:
+                return  # a build has taken over meanwhile
+            generation = await asyncio.to_thread(self._generations.current)
+            if generation is None:
+                child, generation = await self._create()
+                await asyncio.to_thread(self._generations.switch, generation)
+                return self._adopt(child, generation, 0)
+            try:
+                return self._adopt(*await self._open(generation))
+            except (Lost, Hung) as failure:
+                failures.append(failure)
+            except Refused as refused:
+                if refused.kind != "locked" or time.monotonic() > locked_until:
+                    _cannot_open(refused, generation)
+                await asyncio.sleep(0.1)
+        if all(isinstance(failure, Lost) and not failure.crashed for failure in failures):
+            raise IndexUnavailable(f"the vector index was killed {TRIES} times while it loaded; is memory short?")
+        raise Damaged(f"it cannot be loaded: {failures[-1]}")
+
+    async def _open(self, generation: Path) -> tuple[Child, Path, int]:
+        """Raises Lost, Hung, Refused; then no child is left."""
+        child = await start_child(self._ended)
+        try:
+            unindexed = await child.request(
+                "open", str(generation), self._dimensions, SCAN_SECONDS, timeout=3 * self._settings.timeout
+            )
+        except BaseException:
+            await child.discard()
+            raise
+        return child, generation, unindexed
+
+    async def _create(self) -> tuple[Child, Path]:
+        generation = await asyncio.to_thread(self._generations.fresh)
+        child = await start_child(self._ended)
+        try:
+            await child.request("create", str(generation), self._dimensions, timeout=3 * self._settings.timeout)
+        except BaseException as error:
+            await child.discard()
+            if not isinstance(error, Lost | Hung | Refused):
+                raise
+            raise IndexUnavailable(f"an empty vector index cannot be made in {generation}: {error}") from error
+        return child, generation
+
+    async def _start_empty(self, reason: str) -> None:
+        await self._stop_build()
+        aside = await asyncio.to_thread(self._generations.set_aside)
+        child, generation = await self._create()
+        await asyncio.to_thread(self._generations.switch, generation)
+        self._adopt(child, generation, 0)
+        logger.error("The vector index was damaged (%s); set aside as %s, started empty.", reason, aside)
+        self._note_reset(reason)
+
+    def _adopt(self, child: Child, generation: Path, unindexed: int) -> None:
+        if generation != self._generation:
+            self._log = None  # what a build logs for the copy of another generation is no use to it
+        self._child, self._generation, self._unindexed = child, generation, unindexed
+
+    def _note_reset(self, reason: str) -> None:
+        self._strikes = 0
+        self._was_reset = reason
+        if self._on_reset is not None:
+            self._on_reset(reason)
+
+    def _ended(self, child: Child, lost: Lost) -> None:
+        if child is not self._child or self._closed:
+            return
+        logger.warning("The vector index stopped (%s); starting it again.", lost)
+        if lost.crashed:
+            self._strike(str(lost))
+        self._begin_start()
+
+    async def _retire(self, child: Child | None, generation: Path | None) -> None:
+        """What was asked of it is still answered; then it goes, with its files."""
+        if child is not None and child.alive:
+            with suppress(Lost, Hung, Refused, Unavailable):
+                await child.request("count", timeout=self._settings.timeout)
+            await child.discard()
+        if generation is not None:
+            await asyncio.to_thread(self._generations.remove, generation)
+
+    # Building
+
+    def _begin_build(self) -> asyncio.Task[bool]:
+        if self._building is None or self._building.done():
+            self._building = asyncio.create_task(self._build())
+            self._building.add_done_callback(_retrieved)
+        return self._building
+
+    async def _stop_build(self) -> None:
+        if self._building is not None and self._building is not asyncio.current_task():
+            self._building.cancel()
+            await asyncio.wait({self._building})
+
+    async def _build(self) -> bool:
+        began = time.monotonic()
+        generation = await asyncio.to_thread(self._generations.fresh)
+        children: list[Child] = []
+        try:
+            log = await self._copy_current(generation, children)
+            await self._optimize(generation, children)
+            await self._take_over(generation, log, children)
+        except (Lost, Hung, Refused, Unavailable, OSError) as error:
+            self._failed_builds += 1
+            self._build_not_before = time.monotonic() + RETRY_BUILD * 2 ** min(self._failed_builds - 1, 6)
+            logger.warning("The index was not built; the old one stays in use: %s", error)
+            return False
+        finally:
+            self._log = None
+            for child in children:
+                if child is not self._child:
+                    await child.discard()
+            if generation != self._generation:
+                await asyncio.to_thread(self._generations.remove, generation)
+        self._failed_builds = 0
+        logger.info("An index was built and taken over in %.1f s.", time.monotonic() - began)
+        return True
+
+    async def _copy_current(self, generation: Path, children: list[Child]) -> WriteLog:
+        """Writes wait meanwhile (.1 s for 20,000 points); those after it are logged."""
+        builder = await start_child(self._ended)
+        children.append(builder)
+        async with self._writing:
+            await self._call("flush")
+            await builder.request("copy", str(self._generation), str(generation), timeout=BUILD_TIMEOUT)
+            self._log = WriteLog(generation / "writes.log")
+            return self._log
+
+    async def _optimize(self, generation: Path, children: list[Child]) -> None:
+        """In a process that ends afterwards: its peak of memory goes with it."""
+        builder = children[-1]
+        await builder.request("optimize", str(generation), self._dimensions, timeout=BUILD_TIMEOUT)
+        await builder.request("seal", timeout=BUILD_TIMEOUT)
+        await builder.request("close", timeout=BUILD_TIMEOUT)
+        await builder.ended()
+
+    async def _take_over(self, generation: Path, log: WriteLog, children: list[Child]) -> None:
+        successor, _, unindexed = await self._open(generation)
+        children.append(successor)
+        done = 0
+        while log.size - done > CATCH_UP:
+            done, unindexed = await self._replay(successor, log, done)
+        async with self._writing:
+            if log.size > done:
+                _, unindexed = await self._replay(successor, log, done)
+            if self._log is not log:
+                raise IndexUnavailable("the index was replaced while another was built on it")
+            await self._switch(successor, generation, unindexed)
+
+    async def _replay(self, successor: Child, log: WriteLog, start: int) -> tuple[int, int]:
+        if log.failure is not None:
+            raise log.failure
+        end = log.size
+        return end, await successor.request("replay", str(log.path), start, end, timeout=BUILD_TIMEOUT)
+
+    async def _switch(self, successor: Child, generation: Path, unindexed: int) -> None:
+        """Writes wait. A crash before the pointer is replaced leaves the old generation with every write in it."""
+        await successor.request("flush", timeout=BUILD_TIMEOUT)
+        built = await successor.request("count", timeout=BUILD_TIMEOUT)
+        kept = await self._call("count")
+        if built != kept:
+            raise IndexUnavailable(f"the index built holds {built} points, {kept} are stored")
+        old, replaced = self._child, self._generation
+        self._adopt(successor, generation, unindexed)
+        try:
+            await asyncio.to_thread(self._generations.switch, generation)
+        except OSError:
+            if old is not None and replaced is not None:
+                self._adopt(old, replaced, self._unindexed)
+            raise
+        self._log = None
+        await self._retire(old, replaced)
+        await asyncio.to_thread((generation / "writes.log").unlink, missing_ok=True)
+
+
+def _row(point: Point, dimensions: int) -> tuple[str, bytes, tuple[int, ...], tuple[float, ...], dict[str, Any]]:
+    """A point as the child takes it; a vector of zeros is left out, as nothing is like it."""
+    dense = check_point(point, dimensions)
+    return point.id, dense.tobytes() if dense.any() else b"", point.sparse.indices, point.sparse.values, payload(point)
+
+
+def _cannot_open(refused: Refused, generation: Path) -> NoReturn:
+    if refused.kind == "locked":
+        raise IndexUnavailable(f"the vector index {generation} is in use by another process: {refused}") from refused
+    if refused.kind == "unusable":
+        raise IndexUnavailable(f"the vector index {generation} cannot be opened: {refused}") from refused
+    raise Damaged(str(refused)) from refused
+
+
+def _retrieved(task: asyncio.Task[Any]) -> None:
+    """Whoever awaited the task has its error; nobody may have."""
+    if not task.cancelled():
+        task.exception()
+
+
+@asynccontextmanager
+async def open_edge(
+    settings: EdgeSettings, folder: Path, dimensions: int, on_reset: Callable[[str], None] | None = None
+) -> AsyncGenerator[EdgeStore]:
+    """The store in `folder`, made if it is not there. `on_reset` is told whenever it had to be started empty."""
+    store = EdgeStore(settings, folder, dimensions, on_reset)
+    try:
+        await store.start()
+        yield store
+    finally:
+        await store.close()

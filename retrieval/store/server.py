@@ -1,0 +1,252 @@
+"""The vector store on a Qdrant server: one collection of ours there, every point with its scope as tenant field.
+
+The same semantics as the embedded one, and the same BM25 vectors, so that both rank alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any, TypeVar
+
+from aegis.errors import IndexUnavailable
+from aegis.settings import QdrantSettings
+from retrieval.store import Candidates, Dense, Point, PointFilter, Scored, Sparse, Summary, VectorQuery, Visibility
+from retrieval.store import checksum as part_of_checksum
+from retrieval.store.checking import check_ids, check_point, check_query
+from retrieval.store.payload import payload
+
+BATCH = 100  # points per write
+PAGE = 1000  # points per page of a summary
+
+Answer = TypeVar("Answer")
+
+
+class QdrantStore:
+    """Over a client that somebody else closes. Call `prepare` once before anything else."""
+
+    def __init__(self, client: Any, collection: str, dimensions: int, timeout: float = 10) -> None:
+        self._client = client
+        self._collection = collection
+        self._dimensions = dimensions
+        self._timeout = timeout
+
+    async def prepare(self) -> None:
+        """Make the collection and its payload indexes where they are missing; safe when several replicas do so."""
+        if not await self._ask(lambda: self._client.collection_exists(self._collection)):
+            await self._create()
+        for field, schema in self._indexes().items():
+            await self._ask(lambda field=field, schema=schema: self._index(field, schema))
+
+    async def reset(self, reason: str) -> None:
+        """Drop the collection (`reason` is for the log of whoever asks) and make it again, empty."""
+        del reason
+        await self._ask(lambda: self._client.delete_collection(self._collection))
+        await self.prepare()
+
+    # The port
+
+    async def upsert(self, points: Sequence[Point]) -> None:
+        for start in range(0, len(points), BATCH):
+            batch = [self._record(point) for point in points[start : start + BATCH]]
+            await self._ask(lambda batch=batch: self._client.upsert(self._collection, batch, wait=True))
+
+    async def show(self, changes: Sequence[Visibility]) -> None:
+        for change in changes:
+            check_ids(change.ids)
+            epochs = {"visible_from": change.visible_from, "visible_until": change.visible_until}
+            for start in range(0, len(change.ids), BATCH):
+                present = await self._present(change.ids[start : start + BATCH])
+                if present:
+                    await self._ask(
+                        lambda present=present, epochs=epochs: self._client.set_payload(
+                            self._collection, epochs, points=present, wait=True
+                        )
+                    )
+
+    async def delete(self, ids: Sequence[str]) -> None:
+        models = _models()
+        check_ids(ids)
+        for start in range(0, len(ids), BATCH):
+            batch = models.PointIdsList(points=list(ids[start : start + BATCH]))
+            await self._ask(lambda batch=batch: self._client.delete(self._collection, batch, wait=True))
+
+    async def query(self, query: VectorQuery) -> Candidates:
+        dense, sparse = check_query(query, self._dimensions)
+        if dense is None and sparse is None:
+            return Candidates()
+        requests = _requests(query, dense, sparse)
+        found = await self._ask(lambda: self._client.query_batch_points(self._collection, requests))
+        halves = iter([[Scored(str(hit.id), hit.score) for hit in half.points] for half in found])
+        return Candidates([] if dense is None else next(halves), [] if sparse is None else next(halves))
+
+    async def summary(self) -> Summary:
+        """Pages through all points; exact only while nobody writes."""
+        count = total = 0
+        offset: Any = None
+        while True:
+            records, offset = await self._ask(
+                lambda offset=offset: self._client.scroll(
+                    self._collection,
+                    limit=PAGE,
+                    offset=offset,
+                    with_payload=["visible_from", "visible_until"],
+                    with_vectors=False,
+                )
+            )
+            count += len(records)
+            total += sum(
+                part_of_checksum(str(r.id), int(r.payload["visible_from"]), int(r.payload["visible_until"]))
+                for r in records
+            )
+            if offset is None:
+                return Summary(count, total % 2**64)
+
+    # Details
+
+    async def _present(self, ids: Sequence[str]) -> list[str]:
+        """The server applies a change to the others and then fails when one id is not there."""
+        records = await self._ask(
+            lambda: self._client.retrieve(self._collection, list(ids), with_payload=False, with_vectors=False)
+        )
+        return [str(record.id) for record in records]
+
+    def _record(self, point: Point) -> Any:
+        models = _models()
+        dense = check_point(point, self._dimensions)
+        vectors: dict[str, Any] = {}
+        if dense.any():  # nothing is like a vector of zeros
+            vectors["dense"] = dense.tolist()
+        if point.sparse.indices:
+            vectors["sparse"] = _sparse(point.sparse)
+        return models.PointStruct(id=point.id, vector=vectors, payload=payload(point))
+
+    async def _create(self) -> None:
+        models = _models()
+        dense = models.VectorParams(
+            size=self._dimensions, distance=models.Distance.COSINE, datatype=models.Datatype.FLOAT16
+        )
+        sparse = models.SparseVectorParams(modifier=models.Modifier.IDF)
+        try:
+            await self._ask(
+                lambda: self._client.create_collection(
+                    self._collection, vectors_config={"dense": dense}, sparse_vectors_config={"sparse": sparse}
+                )
+            )
+        except IndexUnavailable:
+            # Another replica may have been faster.
+            if not await self._ask(lambda: self._client.collection_exists(self._collection)):
+                raise
+
+    async def _index(self, field: str, schema: Any) -> None:
+        with warnings.catch_warnings():  # the client in memory says that it needs none
+            warnings.filterwarnings("ignore", message="Payload indexes have no effect")
+            await self._client.create_payload_index(self._collection, field, field_schema=schema, wait=True)
+
+    def _indexes(self) -> dict[str, Any]:
+        models = _models()
+        kinds = models.PayloadSchemaType
+        tenant = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
+        integer = models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=False, range=True)
+        return {
+            "collection": tenant,
+            "document": kinds.KEYWORD,
+            "type": kinds.KEYWORD,
+            "tags": kinds.KEYWORD,
+            "date": kinds.FLOAT,
+            "visible_from": integer,
+            "visible_until": integer,
+        }
+
+    async def _ask(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Every call to the server: bounded, and its many errors translated to one."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await call()
+        except TimeoutError as error:
+            raise IndexUnavailable(f"the Qdrant server did not answer within {self._timeout:g} s") from error
+        except _failures() as error:
+            raise IndexUnavailable(f"the Qdrant server failed: {_reason(error)}") from error
+
+
+def _requests(query: VectorQuery, dense: Dense | None, sparse: Sparse | None) -> list[Any]:
+    models = _models()
+    asked: list[tuple[str, Any]] = []
+    if dense is not None:
+        asked.append(("dense", dense.tolist()))
+    if sparse is not None:
+        asked.append(("sparse", _sparse(sparse)))
+    matching = _filter(query.filter)
+    return [models.QueryRequest(query=vector, using=name, filter=matching, limit=query.limit) for name, vector in asked]
+
+
+def _filter(condition: PointFilter) -> Any:
+    models = _models()
+
+    def any_of(field: str, values: Sequence[str]) -> Any:
+        return models.FieldCondition(key=field, match=models.MatchAny(any=list(values)))
+
+    must = [
+        any_of("collection", sorted(condition.collections)),
+        models.FieldCondition(key="visible_from", range=models.Range(lte=condition.epoch)),
+        models.FieldCondition(key="visible_until", range=models.Range(gt=condition.epoch)),
+    ]
+    if condition.documents:
+        must.append(any_of("document", condition.documents))
+    if condition.types:
+        must.append(any_of("type", condition.types))
+    must += [models.FieldCondition(key="tags", match=models.MatchValue(value=tag)) for tag in condition.tags]
+    if condition.date_from is not None or condition.date_to is not None:
+        dates = models.Range(gte=condition.date_from, lte=condition.date_to)
+        must.append(models.FieldCondition(key="date", range=dates))
+    return models.Filter(must=must)
+
+
+def _sparse(vector: Sparse) -> Any:
+    return _models().SparseVector(indices=list(vector.indices), values=list(vector.values))
+
+
+def _reason(error: Exception) -> str:
+    details = getattr(error, "details", None)  # gRPC errors carry pages of debug text otherwise
+    return str(details() if callable(details) else error)[:300]
+
+
+@cache
+def _models() -> Any:
+    from qdrant_client import models
+
+    return models
+
+
+@cache
+def _failures() -> tuple[type[Exception], ...]:
+    import grpc
+    import httpx
+    from qdrant_client.common.client_exceptions import QdrantException
+    from qdrant_client.http.exceptions import ApiException
+
+    return (ApiException, QdrantException, grpc.RpcError, httpx.HTTPError, ConnectionError)
+
+
+@asynccontextmanager
+async def open_qdrant(settings: QdrantSettings, dimensions: int) -> AsyncGenerator[QdrantStore]:
+    """Raises IndexUnavailable when no server answers."""
+    from qdrant_client import AsyncQdrantClient
+
+    client = AsyncQdrantClient(
+        url=settings.url,
+        grpc_port=settings.grpc_port,
+        prefer_grpc=settings.prefer_grpc,
+        api_key=None if settings.api_key is None else settings.api_key.get_secret_value(),
+        timeout=max(1, round(settings.timeout)),
+        check_compatibility=False,  # asks over the network while it is made, and only warns
+    )
+    try:
+        store = QdrantStore(client, f"{settings.prefix}_chunks", dimensions, settings.timeout)
+        await store.prepare()
+        yield store
+    finally:
+        await client.close()
