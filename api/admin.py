@@ -50,6 +50,7 @@ async def rebuild(_scope: deps.ScopeOf, projections: RebuildingOf) -> Response:
 
 @router.get("/rebuild", response_model=RebuildAnswer)
 async def progress(_scope: deps.ScopeOf, projections: RebuildingOf) -> Response:
+    """How far it is."""
     return Json(_answer(projections))
 
 

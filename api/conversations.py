@@ -54,6 +54,7 @@ async def conversation(
 
 @router.patch("/{conversation_id}", response_model=ConversationAnswer)
 async def rename(conversation_id: ConversationId, body: RenameBody, scope: deps.ScopeOf, kept: KeptOf) -> Response:
+    """Give it another title."""
     return Json(_answer(await kept.rename(scope, conversation_id, body.title)))
 
 

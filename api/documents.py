@@ -51,6 +51,7 @@ async def documents(
 
 @router.get("/{document_id}", response_model=DocumentAnswer)
 async def document(document_id: DocumentId, scope: deps.ScopeOf, catalogue: Documents) -> Response:
+    """The version of it that is visible now."""
     return Json(_answer(await catalogue.document(scope, document_id)))
 
 

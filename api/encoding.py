@@ -26,7 +26,7 @@ class Json(Response):
 
 def encode(content: Any) -> bytes:
     """Compact UTF-8. Numbers that JSON lacks become null."""
-    return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS)
+    return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z)
 
 
 def decode(body: bytes) -> Any:

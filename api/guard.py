@@ -20,10 +20,11 @@ from api.errors import refusal
 
 @dataclass(frozen=True, slots=True)
 class HostPolicy:
-    """Which names this server goes by. `open_to_addresses`: any bare address too, for a server opened on purpose
-    (a page cannot rebind an address, only a name)."""
+    """Which names this server goes by, and which other sites' pages may ask. `open_to_addresses`: any bare address
+    too, for a server opened on purpose (a page cannot rebind an address, only a name)."""
 
     names: frozenset[str] = frozenset()
+    sites: frozenset[str] = frozenset()
     open_to_addresses: bool = False
 
     def allows(self, host: str) -> bool:
@@ -39,12 +40,12 @@ class HostPolicy:
             return False
         if parts.scheme not in ("http", "https") or not name:
             return False
-        return parts.netloc.lower() == host.lower() or name in self.names
+        return parts.netloc.lower() == host.lower() or name in self.sites
 
 
 def policy_of(settings: Settings) -> HostPolicy:
-    names = {name.lower() for name in (*settings.allowed_hosts, settings.host) if name not in ("", "0.0.0.0", "::")}  # noqa: S104 (compared, not bound)
-    return HostPolicy(frozenset(names), settings.allow_open)
+    sites = frozenset(name.lower() for name in settings.allowed_hosts)
+    return HostPolicy(sites | {settings.host.lower()} - {"0.0.0.0", "::"}, sites, settings.allow_open)  # noqa: S104 (compared, not bound)
 
 
 def refuse_open(settings: Settings) -> None:

@@ -53,6 +53,7 @@ async def listing(scope: deps.ScopeOf, facts: FactsOf, limit: deps.Limit = 100, 
 
 @router.get("/facts/{fact_id}", response_model=FactAnswer)
 async def fact(fact_id: Annotated[str, Path(max_length=64)], scope: deps.ScopeOf, facts: FactsOf) -> Response:
+    """One fact, with the passages that state it."""
     return Json(_fact(await facts.fact(scope, fact_id)))
 
 
