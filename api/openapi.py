@@ -26,10 +26,19 @@ def describing(app: FastAPI) -> Callable[[], dict[str, Any]]:
             components = schema.setdefault("components", {}).setdefault("schemas", {})
             for name, model in _further().items():
                 components.setdefault(name, model)
+            _errors_as_json(schema)
             app.openapi_schema = schema
         return app.openapi_schema
 
     return described
+
+
+def _errors_as_json(schema: dict[str, Any]) -> None:
+    """FastAPI describes errors in the type of the answer; ours are JSON also where the answer is a stream or a file."""
+    reference = {"$ref": _REFERENCE.format(model=ErrorEnvelope.__name__)}
+    for methods in schema["paths"].values():
+        for operation in methods.values():
+            operation["responses"]["default"]["content"] = {"application/json": {"schema": reference}}
 
 
 def _further() -> dict[str, Any]:
