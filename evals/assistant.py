@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import httpx
 
 from aegis.errors import AegisError, InvalidInput, ModelFailed, NotFound, Unavailable
+from evals.cases import PAGE, Case, Saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,28 @@ class ApiAssistant:
     async def forget(self, conversation_id: str) -> None:
         await self._call("DELETE", f"/api/v1/conversations/{conversation_id}")
 
+    async def saved(self, *, limit: int = 1000) -> list[Case]:
+        """Cases from saved conversations, as `evals.cases.snapshot` makes them: newest first, whole ones only."""
+        cases: list[Case] = []
+        async for identifier in self._pages("/api/v1/conversations", "conversations", "id"):
+            path = f"/api/v1/conversations/{identifier}"
+            fresh = [_case(turn) async for turn in self._pages(path, "turns") if turn["state"] == "done"]
+            if len(cases) + len(fresh) > limit:
+                return cases
+            cases.extend(fresh)
+        return cases
+
+    async def _pages(self, path: str, items: str, key: str | None = None) -> AsyncGenerator[Any]:
+        """Every item of a list that comes in pages; only its `key` when one is named."""
+        params: dict[str, str | int] = {"limit": PAGE}
+        while True:
+            page = await self._call("GET", path, params=params)
+            for item in page[items]:
+                yield item[key] if key else item
+            if page["next"] is None:
+                return
+            params["cursor"] = page["next"]
+
     async def _call(self, method: str, path: str, **arguments: Any) -> Any:
         """The reply's JSON, or its text where it is none."""
         try:
@@ -105,6 +128,18 @@ def answer_of(reply: Mapping[str, Any]) -> Answer:
         )
     except (KeyError, TypeError) as error:
         raise ModelFailed(f"The reply of the chat lacks {error}; is the server of another version?") from error
+
+
+def _case(turn: Mapping[str, Any]) -> Case:
+    """From one turn of `/api/v1/conversations/{id}`."""
+    documents = frozenset(str(each["document_id"]) for each in turn["citations"])
+    return Case(
+        id=turn["turn_id"],
+        question=turn["question"],
+        abstain=turn["abstained"],
+        conversation=turn["conversation_id"],
+        saved=Saved(answer=turn["answer"], documents=documents),
+    )
 
 
 def _refusal(method: str, path: str, response: httpx.Response) -> AegisError:

@@ -78,3 +78,31 @@ async def test_a_server_that_is_gone_is_unavailable() -> None:
 
     with pytest.raises(Unavailable):
         await _assistant(refuse).ask("q", None)
+
+
+async def test_saved_conversations_are_read_page_by_page_and_kept_whole() -> None:
+    def turn(conversation: str, number: int, state: str = "done") -> dict[str, Any]:
+        return {
+            **REPLY,
+            "turn_id": f"{conversation}{number}",
+            "conversation_id": conversation,
+            "question": "q",
+            "state": state,
+        }
+
+    pages = {
+        "/api/v1/conversations?limit=100": {"conversations": [{"id": "a"}], "next": "more"},
+        "/api/v1/conversations?limit=100&cursor=more": {"conversations": [{"id": "b"}], "next": None},
+        "/api/v1/conversations/a?limit=100": {"turns": [turn("a", 1), turn("a", 2, "stopped")], "next": "1"},
+        "/api/v1/conversations/a?limit=100&cursor=1": {"turns": [turn("a", 3)], "next": None},
+        "/api/v1/conversations/b?limit=100": {"turns": [turn("b", 1), turn("b", 2)], "next": None},
+    }
+
+    def server(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=pages[request.url.raw_path.decode()])
+
+    found = await _assistant(server).saved()
+    assert [case.id for case in found] == ["a1", "a3", "b1", "b2"]
+    assert found[0].saved is not None
+    assert found[0].saved.documents == {"d"}
+    assert [case.id for case in await _assistant(server).saved(limit=3)] == ["a1", "a3"]
