@@ -76,7 +76,7 @@ class Recalled(TypedDict):
 
 def token(text: str) -> dict[str, str]:
     """What a node writes to `runtime.stream_writer` for each piece of its answer."""
-    return {"kind": "token", "text": text}
+    return {"type": "token", "text": text}
 
 
 def best_of(old: list[Found], new: list[Found]) -> list[Found]:
@@ -101,10 +101,12 @@ def summed(old: dict[str, float], new: dict[str, float]) -> dict[str, float]:
     return {**old, **{key: round(old.get(key, 0.0) + value, 3) for key, value in new.items()}}
 
 
-class State(TypedDict, total=False):
+class Asked(TypedDict):
     question: str
-    standalone: str  # the question understood without its conversation
-    query: str  # what is searched for instead, when a first attempt found too little
+    standalone: str  # the question understood without its conversation; there after the first node
+
+
+class State(Asked, total=False):
     history: list[dict[str, str]]  # [{"question", "answer"}] oldest first
     recalled: list[Recalled]  # turns that a question about conversations means, best first
     route: Route

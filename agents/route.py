@@ -1,0 +1,185 @@
+# ruff: noqa: E501 - a pattern is easier to check on one line
+"""Which way a question takes: rules on its words, first match wins, `retrieve` when none does.
+
+No model: a rule takes microseconds, errs in ways that can be tested, and works offline. Rules for small talk and for
+requests that documents cannot meet come first, because they are about the whole sentence; those for relations last,
+because a wrong `relate` costs a few milliseconds only. Measured in tests/agents/test_route.py.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph.runtime import Runtime
+
+from agents.state import Context, Route, State
+
+READ_CHARS = 600  # a route shows early; the rest of a long question is not looked at
+
+_GREETING = r"(?:hi|hiya|hello|hey|hallo|howdy|greetings|good (?:morning|day|afternoon|evening|night)|moin|servus|bonjour|salut|hola|ciao|guten (?:tag|morgen|abend))(?: (?:there|again|all|everyone|everybody|team|you|assistant|aegis|aegisrag))?"
+_THANKS = r"(?:thanks|thank you|thx|cheers|danke|merci|gracias|much appreciated)"
+_DOCUMENT = (
+    r"(?:documents?|docs?|files?|pdfs?|uploads?|spreadsheets?|presentations?|sources|collections?|chunks|passages|"
+    r"entities|facts|knowledge base|corpus)"
+)
+_FEW_WORDS = r"(?:[\w'-]+ ){0,3}?"
+_TOLD = (
+    r"(?:say|said|ask|asked|tell|told|mention|mentioned|talk|talked|talking|discuss|discussed|speak|spoke|chat|chatted|"
+    r"recommend|recommended|suggest|suggested|answer|answered|reply|replied|explain|explained|cite|cited|write|wrote)"
+)
+_PERSONAL = (
+    r"(?:full |first |last )?(?:name|birthday|age|address|job|hobby|hobbies|home town|hometown|phone number|"
+    r"(?:favou?rite|preferred) [\w ]+|dog|cat|pet|wife|husband|partner|son|daughter|children|kids|boss)"
+)
+_ROLE = (
+    r"(?:founder|author|director|manager|spouse|wife|husband|mother|father|parent|son|daughter|child|sibling|brother|"
+    r"sister|performer|singer|composer|producer|inventor|creator|owner|king|queen|president|ceo|head|leader|member|"
+    r"employer|employee|successor|predecessor|supplier|customer|parent company|subsidiary|maintainer|architect|designer|"
+    r"writer|capital|birthplace|headquarters|captain|coach|editor|publisher)"
+)
+_MORE = r"(?:larger|bigger|smaller|older|younger|newer|faster|slower|cheaper|longer|shorter|higher|lower|earlier|later|better|worse|more|less|fewer)"
+_VERB_BETWEEN = (
+    r"(?:owns?|cites?|uses?|calls?|suppl(?:y|ies)|employs?|references?|maintains?|sponsors?|contains?|imports?|"
+    r"depends?|belongs?|reports? to|relies|rely|implements?|replaces?|manages?|leads?|works? (?:for|with|on))"
+)
+
+# Small talk: the whole message is nothing else.
+_SMALL_TALK = (
+    rf"{_THANKS}\b(?! to\b)(?:[^?]{{0,60}})",
+    r"(?:ok|okay|k|yes|no|yep|nope|sure|right|fine|great|cool|nice|wow|perfect|super|awesome|lol|haha+|hm+|aha|test|testing|ping)",
+    r"(?:bye|goodbye|good bye|bye bye|see (?:you|ya)|farewell|take care|tschüss|au revoir|have a (?:nice|good|great) )\b.{0,30}",
+    r"(?:how are you|how do you do|how is it going|how's it going|what's up|sup|how are things)\b.{0,20}",
+    r"(?:who|what) (?:are|r) you|(?:what's|what is|whats) your (?:name|purpose|job)|introduce yourself",
+    r"what (?:can|do) you do(?: for me)?|how (?:do|can) you (?:work|help)(?: me)?|(?:can|could|will) you help(?: me)?|help(?: me)?",
+    r"are you .{0,40}",
+    r"(?:you are|you're|u r) (?:\w+ ?){1,4}",
+    r"(?:that|this|it)(?: was|'s| is) (?:not |so |very |really |a )*(?:helpful|useful|great|good|bad|wrong|right|nice|perfect|useless|awesome|terrible|funny|interesting)\b.{0,25}",
+    r"(?:i am |i'm )?(?:so |very )?sorry\b.{0,40}|my (?:bad|mistake)|never ?mind|no (?:problem|worries)",
+    r"(?:nice|pleased|glad|good) to (?:meet|see) you\b.{0,20}|welcome back|(?:i )?hope you\b.{0,60}",
+    r"(?:good|great|nice|well) (?:job|work|done|answer)|i (?:love|like|hate) you\b.{0,20}",
+)
+
+# Requests that no document collection can meet: live data, actions, inventions, opinions.
+_OFF_TOPIC = (
+    r"\b(?:tell|sing|write|compose|make up|give|read|invent|create) (?:me |us )?(?:a |an |another |some |the )?(?:[\w-]+ ){0,2}"
+    r"(?:joke|poem|song|story|haiku|rap|limerick|riddle|lullaby|love letter|novel)s?\b",
+    r"^(?:please )?(?:write|code|implement|generate|create) (?:me )?(?:a|an|some) (?:[\w+#-]+ ){0,3}(?:function|script|program|code|app|website|game)\b",
+    r"\bweather\b.*\b(?:today|tomorrow|like|now|tonight|forecast|weekend|outside)\b|\bwill it (?:rain|snow)\b",
+    r"\bwhat(?:'s| is) the time\b|\bwhat time is it\b|\bwhat (?:day|date) is (?:it|today)\b|\b(?:today's date|what day is today)\b",
+    r"^(?:please |can you |could you )?translate\b",
+    r"\b\d+(?:\.\d+)? ?(?:times|plus|minus|divided by|multiplied by|[x*+/]) ?\d+\b|\bsquare root of \d",
+    r"^(?:please |can you |could you )?(?:book|order|buy|reserve) (?:me |us )?(?:a|an|some|two|the)\b",
+    r"^(?:please |can you |could you )?(?:play|sing|dance|draw|paint)\b",
+    r"\bset (?:an? |the |my )(?:alarm|timer|reminder)\b|\b(?:send|write) (?:an? |the )?(?:e-?mail|message|text|sms) to\b|^(?:please )?(?:call|text|phone) (?:my|mum|mom|dad)\b",
+    r"\bnear me\b|\bnearby\b|\bshould i (?:break|marry|date|divorce|leave my|quit my)\b",
+    r"\b(?:stock|share|bitcoin|crypto) (?:price|market)\b.*\b(?:now|today|currently)\b|\blottery numbers\b|\bhoroscope\b",
+    r"\bwho(?: do you think)? will (?:be the next|win)\b|\bwill win\b|\bmeaning of life\b",
+    r"\bdo you (?:love|like|hate|feel|dream|sleep|eat|believe|have (?:feelings|friends|a soul))\b",
+    r"\b(?:ignore|forget|disregard) (?:all |any )?(?:your |the |my |previous |prior )+(?:instructions|rules|prompt)\b|\bsystem prompt\b",
+)
+
+# About conversations, or about what the asker said of themselves.
+_RECALL = (
+    rf"\b(?:did|have|had) (?:i|we)\b[^?]{{0,40}}\b{_TOLD}\b",
+    rf"\b(?:did|have|had) you\b[^?]{{0,20}}\b{_TOLD}\b",
+    rf"\b(?:what|as|that|which|where|when) (?:i|we|you)(?: just| last| already| once| had| have)* {_TOLD}\b",
+    r"\byou(?: just| already| once)* (?:said|told|mentioned|recommended|suggested|answered|explained|cited)\b",
+    r"\b(?:were|was|have) (?:we|i|you) (?:just )?(?:talking|saying|asking|discussing|telling|speaking)\b",
+    r"\bwe(?: last| just| already| once)* (?:talked|spoke|chatted|discussed)\b",
+    r"\b(?:our|this|the) (?:whole |entire |last |previous |first |earlier )*(?:conversation|chat)\b(?! (?:store|history table|page|model|api))",
+    r"\b(?:my|your) (?:very )?(?:first|second|third|last|previous|earlier|latest|other|original) (?:\w+ )?(?:questions?|messages?|answers?|repl(?:y|ies)|responses?|requests?)\b",
+    r"\bdo you (?:still )?(?:remember|recall)\b|\bremind me (?:what|of|when|which|who|where|how)\b|\b(?:asked|said) (?:this|that|it) before\b",
+    rf"\b(?:what|who|when|where|how old)(?:'s| is| was| are| were)? my {_PERSONAL}\b(?: called| again)?[?. ]*$",
+    r"\bthings? (?:that )?(?:i|we) (?:just |first |last )*(?:asked|said|told)\b|\bknow about me\b|\bwho am i\b|\bwhere do i (?:live|work)\b|\babout myself\b|\bi (?:first|last|just) asked\b",
+)
+
+_LIMIT = r"\b(?:can(?! (?:i|we|you) (?:see|read|use|search|access))|(?<!^)may|could(?! you)|max|maximum|at most|limit|allowed|per|minimum|supported|support)\b"
+
+# Counting and listing what is there, as opposed to what it says.
+_INVENTORY = (
+    rf"\b(?:how many|count|number of|total of) (?:of )?(?:the |all |my |our |different )*{_FEW_WORDS}{_DOCUMENT}\b",
+    rf"\b(?:which|what) {_FEW_WORDS}{_DOCUMENT} (?:do|does|are|is|have|has|had|did|was|were|there|exist|in|i|we|you|can (?:i|we|you) (?:see|read|use|search|access))\b",
+    r"\b(?:which|what) (?:file types|file formats|types of (?:files|documents)|tags) (?:are|do|have|exist)\b",
+    rf"^(?:please |can you |could you )?(?:list|show|display|enumerate|give|name|count)(?: me| us)? (?:an? (?:list|overview|count) of )?(?:all|every|the|my|our|any|recent|new|[a-z]+ most|)\b ?{_FEW_WORDS}{_DOCUMENT}\b",
+    rf"\b(?:newest|latest|most recent|oldest|longest|shortest|largest|biggest|smallest|last) {_FEW_WORDS}{_DOCUMENT}\b",
+    r"\bwhat(?:'s| is| all is) (?:there )?in (?:the|your|my|our|this) (?:knowledge base|index|library|collection|corpus|database|store)\b",
+    rf"\b(?:is|are) there (?:a|an|any) {_FEW_WORDS}{_DOCUMENT} (?:called|named|titled|with the (?:name|title|tag)|from|in)\b",
+    rf"\bdo (?:you|we) have (?:a|an|any|access to) {_FEW_WORDS}{_DOCUMENT}\b",
+)
+_ABOUT_CONTENT = (
+    r"^(?!.*\bhow many\b)(?!.*\bcount\b)"
+    r".*\b(?:mention|mentions|mentioned|say|says|describe|describes|explain|explains|cover|covers|about|discuss|discusses)\b"
+)
+
+# Two things and what is between them, or a thing known only through another.
+_RELATE = (
+    r"\b(?:differences? between|differ from|differs? from|compare[ds]?|comparison|versus|vs\.?|in common|similarit(?:y|ies))\b",
+    r"\b(?:relat(?:es?|ed|ing)|relations?|relationships?|connect(?:s|ed)?|connections?|link(?:s|ed)?|linkage|associated|affiliated)\b.{0,60}\b(?:to|with|between|and)\b",
+    r"\b(?:links|connects|joins|ties|unites)\b.{1,80}\b(?:to|with|and)\b|\bthrough (?:which|whom|what)\b",
+    r"\b(?:depends?|dependent|based|builds?|relies|rely) (?:up)?on\b.*\?$|\bdependenc(?:y|ies) (?:of|between)\b",
+    r"\b(?:are|is|were|was|do|does|did) both\b|\bboth .{1,60} and\b",
+    r"\bthe same [\w -]{1,30} (?:as|for)\b|\b(?:is|are|was|were) .{1,60} the same\b",
+    rf"\b{_MORE} (?:\w+ )?than\b|\bwhich (?:\w+ )?(?:came|was|is|were|started|opened|died|happened) (?:\w+ )?(?:first|last|earlier|later|{_MORE})\b",
+    rf"\b(?:who|which|what|where|when|whom)\b.*\b(?:the|its|his|her|their) [\w' -]{{0,40}}?{_ROLE} of (?:the )?[\w' -]{{0,40}}?(?:{_ROLE} of|who|that|which|where)\b",
+    rf"\b(?:who|which|what|where|when|in (?:which|what))\b.{{1,60}}\b(?:is|was|were|are|does|did|do) the {_ROLE} of\b.{{3,}}\b(?:born|die|died|work|works|live|lives|lived|study|studied|from|graduate|graduated|now|have|has)\b",
+    rf"\bwho (?:is|was|are|were) the {_ROLE} of the {_ROLE} of\b|\bthe {_ROLE} of the (?:film|song|book|author|company|state|country|king|queen|team|person|city|album|show|series|service|project)\b",
+    r"\b(?:the|a) (?:person|man|woman|company|team|service|state|city|country|king|queen|author|engine|project|song|film|people|one|ones) (?:who|that|which|where|whose|used)\b",
+    r"\bwho else\b|\bwhich (?:of (?:our|the|these) )?[\w ]{1,30} also\b|\bworked (?:together )?with\b",
+    rf"^which [\w-]+(?: [\w-]+)? {_VERB_BETWEEN}\b",
+    r"\bwhat (?:depends|relies|builds) on\b|\bhow (?:is|are|was|were) .{1,60} (?:related|connected|linked|tied)\b",
+    r"\b(?:more|less|better|worse|larger|older), .{1,40} or .{1,40}\?|\bfirst, .{1,60} or\b",
+)
+
+
+def _any(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+
+
+_SMALL = re.compile("(?:" + "|".join(f"(?:{pattern})" for pattern in _SMALL_TALK) + r")[ .!,?;:)(-]*")
+_HELLO = re.compile(rf"^(?:{_GREETING})\b[ ,.!;:-]*")
+_OFF, _MEMORY, _COUNTED, _RELATED = _any(_OFF_TOPIC), _any(_RECALL), _any(_INVENTORY), _any(_RELATE)
+_THIS_CONVERSATION = re.compile(
+    r"\b(?:i|you) (?:just |last |first |already )*(?:ask|asked|say|said|told|tell|mentioned|mention|answered)\b"
+    r"|\b(?:my|your) (?:first|second|third|last|previous|earlier) (?:question|message|answer|reply)\b"
+    r"|\b(?:our|this) (?:last |previous )?(?:conversation|chat)\b|\babout me\b|\bwho am i\b|\bmy (?:\w+ )?name\b"
+)
+_BOUND, _CONTENT = re.compile(_LIMIT), re.compile(_ABOUT_CONTENT)
+
+
+def classify(question: str) -> Route:
+    text = " ".join(question[:READ_CHARS].lower().replace("’", "'").split())
+    while greeting := _HELLO.match(text):
+        text = text[greeting.end() :]
+    if not any(letter.isalnum() for letter in text) or _SMALL.fullmatch(text):
+        return "converse"
+    if _MEMORY.search(text):
+        return "recall"
+    if _OFF.search(text):
+        return "converse"
+    if _is_inventory(text):
+        return "inventory"
+    return "relate" if _RELATED.search(text) else "retrieve"
+
+
+def about_this_conversation(question: str) -> bool:
+    """Whether only the conversation itself can answer, so that looking into documents would be beside the point."""
+    return bool(_THIS_CONVERSATION.search(question[:READ_CHARS].lower()))
+
+
+def _is_inventory(text: str) -> bool:
+    return bool(_COUNTED.search(text)) and not _BOUND.search(text) and not _CONTENT.search(text)
+
+
+@dataclass(frozen=True)
+class Router:
+    """Sets `route`. A question about conversations that means none of them is looked up in the documents instead."""
+
+    async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+        route = classify(state["question"])
+        if route == "recall" and (state.get("recalled") or about_this_conversation(state["question"])):
+            return {"route": route}
+        if route in ("converse", "inventory"):
+            return {"route": route}
+        return {"route": "relate" if classify(state["standalone"]) == "relate" else "retrieve"}
