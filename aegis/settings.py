@@ -115,7 +115,7 @@ class RetrievalSettings(Section):
     top_k: int = Field(default=10, ge=1, le=100, description="Hits returned when a request does not say.")
     dense_weight: float = Field(default=0.5, ge=0, le=1, description="Share of the dense score in the fused score.")
     candidates: int = Field(default=50, ge=10, le=500, description="Chunks each half contributes before fusion.")
-    chunk_tokens: int = Field(default=220, ge=32, le=2000, description="Size a chunk aims at, in tokens.")
+    chunk_tokens: int = Field(default=128, ge=32, le=2000, description="Size a chunk aims at, in tokens.")
 
 
 class IngestionSettings(Section):
@@ -124,6 +124,9 @@ class IngestionSettings(Section):
     file_deadline: float = Field(default=120, gt=0, description="Seconds a file may take to be read and split.")
     worker_memory_mb: int = Field(default=2048, ge=256, description="Memory a reading process may use (Linux).")
     worker_idle: float = Field(default=20, gt=0, description="Seconds after which an idle reading process is stopped.")
+    workers: int = Field(default=1, ge=1, le=16, description="Reading processes at most.")
+    parallel_jobs: int = Field(default=4, ge=1, le=64, description="Jobs worked on at a time by one server.")
+    max_waiting: int = Field(default=200_000, ge=1, description="Files waiting in all jobs, at most.")
     samples: bool = Field(default=True, description="Take in the sample documents when the store is empty.")
 
 

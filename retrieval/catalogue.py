@@ -6,6 +6,8 @@ a version not yet published (`visible_from`) or not yet replaced (`visible_until
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +27,7 @@ from sqlalchemy import (
     Text,
     and_,
     func,
+    or_,
     select,
 )
 
@@ -33,6 +36,7 @@ from aegis.errors import NotFound
 from aegis.scope import Scope, Span
 
 NEVER = 2**53
+REPLICA_EPOCH_LIFETIME = 0.2  # seconds a replica goes by the epoch it has read
 TEXT_PART = 100_000  # code points per row, so that no row takes long to write
 
 documents = Table(
@@ -52,17 +56,18 @@ versions = Table(
     Column("id", String(36), primary_key=True),
     Column("document_id", ForeignKey("documents.id"), nullable=False, index=True),
     Column("content_hash", String(64), nullable=False),  # sha256 of the original bytes, which are blob `content_hash`
+    Column("visible_from", BigInteger, nullable=False),
+    Column("visible_until", BigInteger, nullable=False),
+    Column("chunk_count", Integer, nullable=False),
+    Column("indexed_at", Timestamp, nullable=False),
     Column("title", Text, nullable=False),
     Column("media_type", String(120), nullable=False),
     Column("chars", Integer, nullable=False),
+    Column("dated", Timestamp),  # the document's own date, if it states one
+    # Long columns stand last: SQLite walks through them to reach what comes after.
     Column("pages", JSON, nullable=False),  # [[start, "label"], ...] in order: page, slide, sheet
     Column("headings", JSON, nullable=False),  # [[start, level, "heading"], ...] in order
     Column("verdict", JSON, nullable=False),  # what is known of the text's quality; {} when nothing is wrong
-    Column("dated", Timestamp),  # the document's own date, if it states one
-    Column("chunk_count", Integer, nullable=False),
-    Column("indexed_at", Timestamp, nullable=False),
-    Column("visible_from", BigInteger, nullable=False),
-    Column("visible_until", BigInteger, nullable=False),
 )
 
 texts = Table(
@@ -172,24 +177,42 @@ class _ChunkCache:
             del self.rows[next(iter(self.rows))]
 
 
+@dataclass(slots=True)
+class _Epoch:
+    """The newest epoch known here. Alone on a store, this process raises it itself; a replica looks again."""
+
+    lifetime: float  # seconds
+    value: int = -1
+    read_at: float = -math.inf
+
+    def fresh(self) -> bool:
+        return time.monotonic() - self.read_at < self.lifetime
+
+    def seen(self, value: int) -> int:
+        """It never falls: two reads may overtake each other."""
+        self.value, self.read_at = max(self.value, value), time.monotonic()
+        return self.value
+
+
 class Catalogue:
-    """Reads, each through a scope. Writing is `retrieval/publishing.py`'s business."""
+    """Reads, each through a scope. Writing is the business of `versions.py` and `publishing.py`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._cache = _ChunkCache()
-        self._epoch: int | None = None
+        self._epoch = _Epoch(math.inf if database.dialect == "sqlite" else REPLICA_EPOCH_LIFETIME)
+        self._collections: tuple[int, frozenset[str]] | None = None
 
     async def epoch(self) -> int:
         """The newest epoch readers may see."""
-        if self._epoch is None:
-            async with self._database.read() as connection:
-                value = (await connection.execute(select(epochs.c.value))).scalar_one_or_none()
-            self._epoch = int(value or 0)
-        return self._epoch
+        if self._epoch.fresh():
+            return self._epoch.value
+        async with self._database.read() as connection:
+            value = (await connection.execute(select(epochs.c.value))).scalar_one_or_none()
+        return self._epoch.seen(int(value or 0))
 
     def epoch_raised(self, value: int) -> None:
-        self._epoch = value
+        self._epoch.seen(value)
 
     def forget(self, chunk_ids: Iterable[str] | None = None) -> None:
         """Drop cached rows of erased chunks (all rows when ids are not known)."""
@@ -200,19 +223,27 @@ class Catalogue:
             self._cache.rows.pop(identifier, None)
 
     async def collections(self) -> frozenset[str]:
-        async with self._database.read() as connection:
-            rows = await connection.execute(select(documents.c.collection).distinct())
-            return frozenset(row[0] for row in rows)
+        """Those with a visible document. Looked up once per epoch."""
+        epoch = await self.epoch()
+        if self._collections is None or self._collections[0] != epoch:
+            seen = select(versions.c.id).where(versions.c.document_id == documents.c.id, visible_at(epoch)).exists()
+            async with self._database.read() as connection:
+                rows = await connection.execute(select(documents.c.collection).where(seen).distinct())
+                self._collections = (epoch, frozenset(row[0] for row in rows))
+        return self._collections[1]
 
     async def chunks(self, scope: Scope, ids: Sequence[str]) -> list[Chunk]:
         """The chunks with these ids that the scope may see, in the order asked for."""
-        missing = [identifier for identifier in ids if identifier not in self._cache.rows]
+        found = {identifier: self._cache.rows[identifier] for identifier in ids if identifier in self._cache.rows}
+        missing = [identifier for identifier in ids if identifier not in found]
         if missing:
             query = _chunk_query().where(chunks.c.id.in_(missing))
             async with self._database.read() as connection:
-                self._cache.keep(_chunk(row) for row in (await connection.execute(query)).mappings())
-        found = (self._cache.rows.get(identifier) for identifier in ids)
-        return [chunk for chunk in found if chunk is not None and scope.may_read(chunk.collection)]
+                read = [_chunk(row) for row in (await connection.execute(query)).mappings()]
+            self._cache.keep(read)
+            found.update((chunk.id, chunk) for chunk in read)
+        ordered = (found.get(identifier) for identifier in ids)
+        return [chunk for chunk in ordered if chunk is not None and scope.may_read(chunk.collection)]
 
     async def chunks_of(self, scope: Scope, version_id: str) -> list[Chunk]:
         query = _chunk_query().where(chunks.c.version_id == version_id).order_by(chunks.c.ordinal)
@@ -226,6 +257,15 @@ class Catalogue:
         if not found:
             raise NotFound(f"There is no document {document_id}.", document_id=document_id)
         return found[0]
+
+    async def documents_from(self, scope: Scope, source: str, limit: int = 1000) -> tuple[str, ...]:
+        """Ids of documents by source: the whole of it, its file name, or a folder it lies in (ending with /)."""
+        name = documents.c.source
+        place = name.startswith(source, autoescape=True) if source.endswith("/") else name == source
+        condition = or_(place, name.endswith(f"/{source}", autoescape=True), name == f"upload:{source}")
+        query = select(documents.c.id).where(documents.c.collection.in_(scope.collections), condition).limit(limit)
+        async with self._database.read() as connection:
+            return tuple(row[0] for row in await connection.execute(query))
 
     async def list_documents(
         self, scope: Scope, *, after: str = "", limit: int = 100, epoch: int | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, MetaData
+from sqlalchemy import BigInteger, Integer, MetaData, Table
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator
 
 metadata = MetaData(
@@ -19,6 +20,13 @@ metadata = MetaData(
 
 # SQLite only increments a key declared INTEGER; PostgreSQL wants eight bytes.
 Sequence = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def insert_missing(table: Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that passes over rows that are there already, by whatever key."""
+    if dialect == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
 
 
 class Timestamp(TypeDecorator[datetime]):

@@ -143,6 +143,22 @@ def upgrade() -> None:
     with op.batch_alter_table('homes', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_homes_version_id'), ['version_id'], unique=False)
 
+    op.create_table('jobs',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('owner', sa.String(length=120), nullable=False),
+    sa.Column('state', sa.String(length=12), nullable=False),
+    sa.Column('cancelling', sa.Boolean(), nullable=False),
+    sa.Column('holder', sa.String(length=64), nullable=True),
+    sa.Column('lease_until', aegis.database.schema.Timestamp(), nullable=True),
+    sa.Column('seconds_left', sa.Float(), nullable=True),
+    sa.Column('created_at', aegis.database.schema.Timestamp(), nullable=False),
+    sa.Column('updated_at', aegis.database.schema.Timestamp(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_jobs'))
+    )
+    with op.batch_alter_table('jobs', schema=None) as batch_op:
+        batch_op.create_index('ix_jobs_owner_id', ['owner', 'id'], unique=False)
+        batch_op.create_index('ix_jobs_state', ['state'], unique=False)
+
     op.create_table('leases',
     sa.Column('name', sa.String(length=80), nullable=False),
     sa.Column('holder', sa.String(length=64), nullable=False),
@@ -184,6 +200,30 @@ def upgrade() -> None:
     sa.Column('closed_at', aegis.database.schema.Timestamp(), nullable=True),
     sa.PrimaryKeyConstraint('epoch', name=op.f('pk_publications'))
     )
+    op.create_table('job_files',
+    sa.Column('job_id', sa.String(length=36), nullable=False),
+    sa.Column('ordinal', sa.Integer(), nullable=False),
+    sa.Column('source', sa.Text(), nullable=False),
+    sa.Column('collection', sa.String(length=120), nullable=False),
+    sa.Column('document_id', sa.String(length=36), nullable=False),
+    sa.Column('title', sa.Text(), nullable=True),
+    sa.Column('tags', sa.JSON(), nullable=False),
+    sa.Column('blob', sa.String(length=64), nullable=True),
+    sa.Column('size', sa.BigInteger(), nullable=False),
+    sa.Column('state', sa.String(length=12), nullable=False),
+    sa.Column('stage', sa.String(length=12), nullable=True),
+    sa.Column('attempts', sa.Integer(), nullable=False),
+    sa.Column('version_id', sa.String(length=36), nullable=True),
+    sa.Column('chunks', sa.Integer(), nullable=False),
+    sa.Column('code', sa.String(length=40), nullable=True),
+    sa.Column('reason', sa.Text(), nullable=True),
+    sa.ForeignKeyConstraint(['job_id'], ['jobs.id'], name=op.f('fk_job_files_job_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('job_id', 'ordinal', name=op.f('pk_job_files'))
+    )
+    with op.batch_alter_table('job_files', schema=None) as batch_op:
+        batch_op.create_index('ix_job_files_document', ['document_id'], unique=False)
+        batch_op.create_index('ix_job_files_state', ['job_id', 'state', 'attempts', 'ordinal'], unique=False)
+
     op.create_table('turns',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('conversation_id', sa.String(length=36), nullable=False),
@@ -262,6 +302,11 @@ def downgrade() -> None:
         batch_op.drop_index('ix_turns_conversation_ordinal')
 
     op.drop_table('turns')
+    with op.batch_alter_table('job_files', schema=None) as batch_op:
+        batch_op.drop_index('ix_job_files_state')
+        batch_op.drop_index('ix_job_files_document')
+
+    op.drop_table('job_files')
     op.drop_table('publications')
     op.drop_table('projections')
     with op.batch_alter_table('outbox', schema=None) as batch_op:
@@ -273,6 +318,11 @@ def downgrade() -> None:
 
     op.drop_table('mentions')
     op.drop_table('leases')
+    with op.batch_alter_table('jobs', schema=None) as batch_op:
+        batch_op.drop_index('ix_jobs_state')
+        batch_op.drop_index('ix_jobs_owner_id')
+
+    op.drop_table('jobs')
     with op.batch_alter_table('homes', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_homes_version_id'))
 

@@ -1,0 +1,462 @@
+"""The job table: the truth about every ingestion job and its files.
+
+A job is worked on by whoever holds its lease; a file is taken, written and published under states that survive the
+process. Running the jobs is `runner.py`'s business, taking them in `intake.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aegis.database import Database, Timestamp, metadata
+from aegis.errors import NotFound
+from aegis.scope import Scope
+from retrieval.catalogue import NEVER, documents, versions
+from retrieval.ingestion import FileReport, FileState, Job, JobState
+
+LEASE = timedelta(seconds=30)
+ROWS = 200  # file rows of one transaction
+FAILURES = 200  # reports that a Job carries, at most
+ATTEMPTS = 5  # times a file is begun before it is held to be what stops the server
+RECEIVING = "receiving"  # state of a job whose rows are still being written; seen by nobody
+
+FINAL: tuple[FileState, ...] = ("done", "unchanged", "failed", "cancelled")
+OPEN: tuple[FileState, ...] = ("queued", "running", "written")
+ENDED: tuple[JobState, ...] = ("done", "failed", "cancelled")
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("owner", String(120), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("cancelling", Boolean, nullable=False),
+    Column("holder", String(64)),
+    Column("lease_until", Timestamp),
+    Column("seconds_left", Float),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Index("ix_jobs_owner_id", "owner", "id"),
+    Index("ix_jobs_state", "state"),
+)
+
+job_files = Table(
+    "job_files",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("collection", String(120), nullable=False),
+    Column("document_id", String(36), nullable=False),
+    Column("title", Text),
+    Column("tags", JSON, nullable=False),
+    Column("blob", String(64)),  # sha256 of the bytes; None when they were not taken
+    Column("size", BigInteger, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("stage", String(12)),
+    Column("attempts", Integer, nullable=False),
+    Column("version_id", String(36)),  # written, or being written, or still to be taken away
+    Column("chunks", Integer, nullable=False),
+    Column("code", String(40)),
+    Column("reason", Text),
+    Index("ix_job_files_state", "job_id", "state", "attempts", "ordinal"),
+    Index("ix_job_files_document", "document_id"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file to work on."""
+
+    job_id: str
+    ordinal: int
+    owner: str
+    source: str
+    collection: str
+    document_id: str
+    title: str | None
+    tags: tuple[str, ...]
+    blob: str
+    attempts: int
+    version_id: str | None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.job_id, self.ordinal
+
+
+class JobTable:
+    """`holder` names this process among those that work on the same store."""
+
+    def __init__(self, database: Database, holder: str, now: Callable[[], datetime]) -> None:
+        self.database = database
+        self.now = now
+        self._holder = holder
+
+    async def add(self, job_id: str, owner: str, files: Sequence[Mapping[str, Any]]) -> None:
+        now = self.now()
+        async with self.database.write() as connection:
+            await connection.execute(
+                insert(jobs).values(
+                    id=job_id, owner=owner, state=RECEIVING, cancelling=False, created_at=now, updated_at=now
+                )
+            )
+        for start in range(0, len(files), ROWS):
+            async with self.database.write() as connection:
+                await connection.execute(insert(job_files), [dict(row) for row in files[start : start + ROWS]])
+        async with self.database.write() as connection:
+            await connection.execute(update(jobs).where(jobs.c.id == job_id).values(state="queued"))
+
+    async def waiting(self) -> int:
+        """Files that are still to be worked on, in all jobs."""
+        query = select(func.count()).select_from(job_files).where(job_files.c.state.in_(("queued", "running")))
+        query = query.join(jobs, jobs.c.id == job_files.c.job_id).where(jobs.c.state.in_(("queued", "running")))
+        async with self.database.read() as connection:
+            return int((await connection.execute(query)).scalar_one())
+
+    # Leases
+
+    async def claim(self, limit: int, mine: Collection[str]) -> list[str]:
+        """Take up to `limit` jobs that nobody works on, oldest first; `mine` are those at work here."""
+        free = and_(
+            jobs.c.state.in_(("queued", "running")),
+            or_(jobs.c.holder.is_(None), jobs.c.holder == self._holder, jobs.c.lease_until < self.now()),
+            jobs.c.id.not_in(list(mine)),
+        )
+        async with self.database.read() as connection:
+            query = select(jobs.c.id).where(free).order_by(jobs.c.id).limit(limit)
+            found = [row[0] for row in await connection.execute(query)]
+        return [job_id for job_id in found if await self._taken(job_id, free)]
+
+    async def extend(self, mine: Collection[str]) -> dict[str, bool]:
+        """Keep the leases; those still held, and whether each is to be cancelled."""
+        held = and_(jobs.c.id.in_(list(mine)), jobs.c.holder == self._holder)
+        async with self.database.write() as connection:
+            await connection.execute(update(jobs).where(held).values(lease_until=self.now() + LEASE))
+        return await self.held(mine)
+
+    async def held(self, mine: Collection[str]) -> dict[str, bool]:
+        query = select(jobs.c.id, jobs.c.cancelling).where(jobs.c.id.in_(list(mine)), jobs.c.holder == self._holder)
+        async with self.database.read() as connection:
+            return {row[0]: bool(row[1]) for row in await connection.execute(query)}
+
+    async def release(self, job_id: str) -> None:
+        """Give an unfinished job back; its files that had been begun are taken to be innocent."""
+        begun = and_(job_files.c.job_id == job_id, job_files.c.state == "running")
+        async with self.database.write() as connection:
+            await connection.execute(
+                update(job_files)
+                .where(begun)
+                .values(
+                    state="queued",
+                    stage=None,
+                    attempts=case((job_files.c.attempts > 0, job_files.c.attempts - 1), else_=0),
+                )
+            )
+            mine = and_(jobs.c.id == job_id, jobs.c.holder == self._holder)
+            await connection.execute(update(jobs).where(mine).values(holder=None, lease_until=None))
+
+    async def _taken(self, job_id: str, free: ColumnElement[bool]) -> bool:
+        now = self.now()
+        async with self.database.write() as connection:
+            done = await connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job_id, free)
+                .values(holder=self._holder, lease_until=now + LEASE, state="running", updated_at=now)
+            )
+        return done.rowcount == 1
+
+    # Working on a job
+
+    async def begin_again(self, job_id: str) -> list[File]:
+        """Files that a dead process had begun wait again; those begun too often are returned, to be failed."""
+        begun = and_(job_files.c.job_id == job_id, job_files.c.state == "running")
+        async with self.database.write() as connection:
+            await connection.execute(
+                update(job_files).where(begun, job_files.c.attempts < ATTEMPTS).values(state="queued", stage=None)
+            )
+        return await self._files(begun)
+
+    async def written(self, job_id: str) -> list[File]:
+        return await self._files(and_(job_files.c.job_id == job_id, job_files.c.state == "written"))
+
+    async def candidates(self, job_id: str, limit: int) -> list[tuple[File, bool]]:
+        """The next files to work on, and whether each is what is visible already.
+
+        Not those whose document has an earlier file that is not finished: versions follow each other in order.
+        Files begun before come last, so that one that stops the server does not stop the others.
+        """
+        earlier = job_files.alias("earlier")
+        before = or_(
+            earlier.c.job_id < job_files.c.job_id,
+            and_(earlier.c.job_id == job_files.c.job_id, earlier.c.ordinal < job_files.c.ordinal),
+        )
+        blocked = (
+            select(earlier.c.job_id)
+            .where(
+                earlier.c.document_id == job_files.c.document_id,
+                before,
+                or_(earlier.c.state.in_(OPEN), earlier.c.version_id.is_not(None) & (earlier.c.state != "done")),
+            )
+            .exists()
+        )
+        current = and_(
+            versions.c.document_id == job_files.c.document_id,
+            versions.c.visible_from < NEVER,
+            versions.c.visible_until == NEVER,
+        )
+        query = (
+            select(job_files, jobs.c.owner, versions.c.content_hash, versions.c.title.label("had"), documents.c.tags)
+            .join(jobs, jobs.c.id == job_files.c.job_id)
+            .outerjoin(versions, current)
+            .outerjoin(documents, documents.c.id == job_files.c.document_id)
+            .where(job_files.c.job_id == job_id, job_files.c.state == "queued", ~blocked)
+            .order_by(job_files.c.attempts, job_files.c.ordinal)
+            .limit(limit)
+        )
+        async with self.database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [(_file(row), _unchanged(row)) for row in rows]
+
+    async def take(self, unchanged: Sequence[File], file: File | None) -> None:
+        """Finish the files that are as they were, and begin the next one."""
+        async with self.database.write() as connection:
+            if unchanged:
+                here = and_(
+                    job_files.c.job_id == unchanged[0].job_id,
+                    job_files.c.ordinal.in_([same.ordinal for same in unchanged]),
+                )
+                await connection.execute(update(job_files).where(here).values(state="unchanged", stage=None))
+            if file is not None:
+                await connection.execute(
+                    update(job_files)
+                    .where(_is(file))
+                    .values(state="running", stage="reading", attempts=file.attempts + 1)
+                )
+
+    async def left(self, job_id: str, states: Sequence[FileState]) -> int:
+        query = select(func.count()).where(job_files.c.job_id == job_id, job_files.c.state.in_(states))
+        async with self.database.read() as connection:
+            return int((await connection.execute(query)).scalar_one())
+
+    async def writing(self, connection: AsyncConnection, file: File, version: str) -> None:
+        await connection.execute(update(job_files).where(_is(file)).values(version_id=version, stage="writing"))
+
+    async def wrote(self, connection: AsyncConnection, file: File, chunks: int) -> None:
+        await connection.execute(
+            update(job_files).where(_is(file)).values(state="written", stage="publishing", chunks=chunks)
+        )
+
+    async def done(self, files: Sequence[File]) -> None:
+        for start in range(0, len(files), ROWS):
+            ours = or_(*(_is(file) for file in files[start : start + ROWS]))
+            async with self.database.write() as connection:
+                await connection.execute(update(job_files).where(ours).values(state="done", stage=None))
+
+    async def failed(self, file: File, code: str, reason: str) -> None:
+        async with self.database.write() as connection:
+            await connection.execute(
+                update(job_files).where(_is(file)).values(state="failed", code=code, reason=reason, chunks=0)
+            )
+
+    async def put_back(self, file: File) -> None:
+        async with self.database.write() as connection:
+            await connection.execute(
+                update(job_files).where(_is(file)).values(state="queued", stage=None, attempts=file.attempts)
+            )
+
+    async def estimate(self, job_id: str, seconds: float | None, stages: Mapping[int, str]) -> None:
+        async with self.database.write() as connection:
+            mine = jobs.c.id == job_id
+            await connection.execute(update(jobs).where(mine).values(seconds_left=seconds, updated_at=self.now()))
+            for ordinal, stage in stages.items():
+                here = and_(job_files.c.job_id == job_id, job_files.c.ordinal == ordinal)
+                await connection.execute(
+                    update(job_files).where(here, job_files.c.state == "running").values(stage=stage)
+                )
+
+    async def bytes_left(self, job_id: str) -> tuple[int, int]:
+        """(bytes of finished files, bytes of the others); a file counts some bytes for being one."""
+        size = job_files.c.size + 2000
+        finished = job_files.c.state.in_((*FINAL, "written"))
+        query = select(func.sum(case((finished, size), else_=0)), func.sum(case((finished, 0), else_=size)))
+        async with self.database.read() as connection:
+            done, left = (await connection.execute(query.where(job_files.c.job_id == job_id))).one()
+        return int(done or 0), int(left or 0)
+
+    async def close(self, job_id: str) -> None:
+        """All files are finished: `failed` if each of them failed, otherwise `done`."""
+        other = select(job_files.c.ordinal).where(job_files.c.job_id == job_id, job_files.c.state != "failed").exists()
+        async with self.database.write() as connection:
+            await connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job_id)
+                .values(state=case((other, "done"), else_="failed"), **self._ended())
+            )
+
+    # Cancelling
+
+    async def ask_to_cancel(self, job_id: str) -> None:
+        going = and_(jobs.c.id == job_id, jobs.c.state.not_in(ENDED))
+        async with self.database.write() as connection:
+            await connection.execute(update(jobs).where(going).values(cancelling=True, updated_at=self.now()))
+
+    async def unattended(self, job_id: str) -> bool:
+        """Nobody else works on it."""
+        query = select(jobs.c.id).where(
+            jobs.c.id == job_id,
+            or_(jobs.c.holder.is_(None), jobs.c.holder == self._holder, jobs.c.lease_until < self.now()),
+        )
+        async with self.database.read() as connection:
+            return (await connection.execute(query)).first() is not None
+
+    async def cancel(self, job_id: str, publishing: Sequence[File]) -> None:
+        """End the job. Its files that are not visible yet end with it, but for those being published right now."""
+        mine = and_(job_files.c.job_id == job_id, job_files.c.state.in_(OPEN))
+        kept = job_files.c.ordinal.not_in([file.ordinal for file in publishing if file.job_id == job_id])
+        going = and_(jobs.c.id == job_id, jobs.c.state.not_in(ENDED))
+        async with self.database.write() as connection:
+            await connection.execute(
+                update(job_files).where(mine, kept).values(state="cancelled", stage=None, chunks=0)
+            )
+            await connection.execute(update(jobs).where(going).values(state="cancelled", **self._ended()))
+
+    async def leftovers(self, limit: int = 100) -> list[File]:
+        """Files that failed or were cancelled, whose version is still to be taken away."""
+        return await self._files(
+            and_(job_files.c.state.in_(("failed", "cancelled")), job_files.c.version_id.is_not(None)), limit
+        )
+
+    async def stranded(self) -> list[File]:
+        """Files of ended jobs that were being published when everything stopped."""
+        return await self._files(and_(jobs.c.state.in_(ENDED), job_files.c.state == "written"))
+
+    async def cleared(self, file: File) -> None:
+        async with self.database.write() as connection:
+            await connection.execute(update(job_files).where(_is(file)).values(version_id=None))
+
+    async def forget_unfinished(self) -> None:
+        """Jobs whose submission was cut off: nobody was told of them."""
+        old = and_(jobs.c.state == RECEIVING, jobs.c.created_at < self.now() - timedelta(hours=1))
+        async with self.database.write() as connection:
+            await connection.execute(delete(jobs).where(old))
+
+    # Reading
+
+    async def job(self, scope: Scope, job_id: str) -> Job:
+        found = await self._jobs(and_(jobs.c.id == job_id, jobs.c.owner == scope.user), 1)
+        if not found:
+            raise NotFound(f"There is no job {job_id}.", job_id=job_id)
+        return found[0]
+
+    async def jobs(self, scope: Scope, limit: int) -> list[Job]:
+        return await self._jobs(jobs.c.owner == scope.user, limit)
+
+    async def reports(self, scope: Scope, job_id: str) -> list[FileReport]:
+        await self.job(scope, job_id)
+        query = select(job_files).where(job_files.c.job_id == job_id).order_by(job_files.c.ordinal)
+        async with self.database.read() as connection:
+            return [_report(row) for row in (await connection.execute(query)).mappings()]
+
+    async def _jobs(self, condition: ColumnElement[bool], limit: int) -> list[Job]:
+        query = select(jobs).where(condition, jobs.c.state != RECEIVING).order_by(jobs.c.id.desc()).limit(limit)
+        async with self.database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+            return [await self._as_job(connection, row) for row in rows]
+
+    async def _as_job(self, connection: AsyncConnection, row: Any) -> Job:
+        mine = job_files.c.job_id == row["id"]
+        counted = select(job_files.c.state, func.count(), func.sum(job_files.c.chunks)).where(mine)
+        found = {state: (n, chunks) for state, n, chunks in await connection.execute(counted.group_by("state"))}
+        failed = select(job_files).where(mine, job_files.c.state == "failed").order_by(job_files.c.ordinal)
+        failures = (await connection.execute(failed.limit(FAILURES))).mappings().all() if "failed" in found else []
+        return Job(
+            id=row["id"],
+            state=row["state"],
+            files=sum(n for n, _ in found.values()),
+            done=sum(n for state, (n, _) in found.items() if state in FINAL),
+            chunks=int(sum(chunks or 0 for _, chunks in found.values())),
+            unchanged=found.get("unchanged", (0, 0))[0],
+            failures=[_report(failure) for failure in failures],
+            seconds_left=row["seconds_left"],
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+        )
+
+    async def _files(self, condition: ColumnElement[bool], limit: int = 1_000_000) -> list[File]:
+        query = select(job_files, jobs.c.owner).join(jobs, jobs.c.id == job_files.c.job_id).where(condition)
+        query = query.order_by(job_files.c.job_id, job_files.c.ordinal).limit(limit)
+        async with self.database.read() as connection:
+            return [_file(row) for row in (await connection.execute(query)).mappings()]
+
+    def _ended(self) -> dict[str, Any]:
+        return {"holder": None, "lease_until": None, "seconds_left": None, "updated_at": self.now()}
+
+
+def _is(file: File) -> ColumnElement[bool]:
+    return and_(job_files.c.job_id == file.job_id, job_files.c.ordinal == file.ordinal)
+
+
+def _file(row: Mapping[Any, Any]) -> File:
+    return File(
+        job_id=row["job_id"],
+        ordinal=row["ordinal"],
+        owner=row["owner"],
+        source=row["source"],
+        collection=row["collection"],
+        document_id=row["document_id"],
+        title=row["title"],
+        tags=tuple(row[job_files.c.tags]),
+        blob=row["blob"] or "",
+        attempts=row["attempts"],
+        version_id=row["version_id"],
+    )
+
+
+def _unchanged(row: Mapping[Any, Any]) -> bool:
+    """The same bytes; a title or tags that are not stated are no change."""
+    tags, had = row[job_files.c.tags], row[documents.c.tags]
+    return (
+        row["content_hash"] == row["blob"]
+        and row["title"] in (None, row["had"])
+        and (not tags or sorted(tags) == sorted(had))
+    )
+
+
+def _report(row: Mapping[Any, Any]) -> FileReport:
+    return FileReport(
+        source=row["source"],
+        state=row["state"],
+        document_id=row["document_id"],
+        chunks=row["chunks"],
+        code=row["code"],
+        reason=row["reason"],
+        stage=row["stage"],
+    )

@@ -1,0 +1,512 @@
+"""Projections: stores that are filled from the outbox and can be rebuilt from the relational store.
+
+`Projection` drives any of them: rows in order, applied, confirmed, and again after a failure.
+`VectorProjection` is the vector store's; `memory` has one for its graph database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from itertools import groupby
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, delete, func, or_, select, tuple_
+
+from aegis import telemetry
+from aegis.database import Database
+from aegis.database.leases import Leases
+from aegis.database.outbox import Outbox, OutboxRow, outbox
+from aegis.database.schema import insert_missing
+from aegis.errors import AegisError, Conflict
+from retrieval.catalogue import chunks, documents, embedded_text, embeddings, versions
+from retrieval.embedding import Embedder
+from retrieval.keywords import KeywordEncoder
+from retrieval.store import Point, Summary, VectorStore, Visibility, checksum
+from retrieval.versions import CHUNKS_TOPIC, ERASED_TOPIC, VISIBILITY_TOPIC, embedding_rows
+
+ROWS = 50  # outbox rows of one round
+POINTS = 100  # points of one call to the vector store
+IDS = 500  # chunk ids looked up at a time
+SUMMED = 2000  # chunks whose checksums are added at a time
+POLL = 1.0  # seconds between looks for rows that another replica wrote
+LEASE_SECONDS = 30.0
+PATIENCE = 10.0  # seconds between attempts at a target that stays away
+LOOKS = 10  # comparisons while rows arrive, before a difference counts
+PRUNE_EVERY = 15.0
+PRUNED = 1000  # outbox rows forgotten in one transaction
+
+logger = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+
+class Target(Protocol):
+    """What a projection fills."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def topics(self) -> Sequence[str]: ...
+
+    async def apply(self, rows: Sequence[OutboxRow]) -> None:
+        """Idempotent: after a crash some rows come again. Raises Unavailable; then all of them come again."""
+        ...
+
+
+class Projection:
+    """Keeps one target up to date. `leases` is None where one process owns the data folder."""
+
+    def __init__(self, outbox: Outbox, target: Target, leases: Leases | None, now: Callable[[], datetime]) -> None:
+        self.target = target
+        self.failures = 0
+        self.failure: str | None = None  # why the last attempt failed, None while all goes well
+        self.turn = asyncio.Lock()  # whoever holds it may write to the target
+        self._outbox = outbox
+        self._leases = leases
+        self._now = now
+        self._applied = 0
+        self._moved = asyncio.Event()
+        self._arrived = outbox.listener()
+        self._lease_until = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.target.name
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        task = asyncio.create_task(self.run(), name=f"projection {self.name}")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            if self._leases is not None:
+                await self._leases.release(self._lease)
+
+    async def run(self) -> None:
+        pause = 0.1
+        while True:
+            self._arrived.clear()
+            if await self._attempted():
+                pause = 0.1
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), pause if self.failure else POLL)
+            if self.failure:
+                await asyncio.sleep(pause)  # new rows are no reason to hurry
+                pause = min(PATIENCE, pause * 2)
+
+    async def caught_up(self) -> None:
+        """Returns once everything committed to the outbox before this call has been applied, by any replica."""
+        wanted = await self._outbox.last(self.target.topics)
+        while self._applied < wanted:
+            moved = self._moved
+            if await self._outbox.applied(self.name) >= wanted:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(moved.wait(), 0.25)
+
+    async def applied(self) -> int:
+        return await self._outbox.applied(self.name)
+
+    async def leads(self) -> bool:
+        """Whether this replica is the one that writes to the target."""
+        if self._leases is None or time.monotonic() < self._lease_until - LEASE_SECONDS * 2 / 3:
+            return True
+        started = time.monotonic()
+        taken = await self._leases.take(self._lease, self._now(), LEASE_SECONDS)
+        self._lease_until = started + LEASE_SECONDS if taken else 0.0
+        return taken
+
+    async def advance(self, limit: int | None = None) -> bool:
+        """Apply the next rows, those up to `limit` where one is given; False when there were none. Needs the turn."""
+        self._applied = await self._outbox.applied(self.name)
+        rows = await self._outbox.pending(self.target.topics, self._applied, ROWS)
+        rows = [row for row in rows if limit is None or row.seq <= limit]
+        if not rows:
+            telemetry.BACKLOG.labels(projection=self.name).set(0)
+            return False
+        await self.target.apply(rows)
+        await self._outbox.confirm(self.name, rows[-1].seq)
+        self._applied = rows[-1].seq
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+        behind = await self._outbox.last(self.target.topics) - self._applied
+        telemetry.BACKLOG.labels(projection=self.name).set(max(0, behind))
+        return True
+
+    async def _attempted(self) -> bool:
+        """Whether rows were applied."""
+        try:
+            async with self.turn:
+                busy = await self.leads() and await self.advance()
+        except AegisError as error:
+            self._failed(error)
+            return False
+        except Exception as error:
+            logger.exception("Projection %s cannot apply a row", self.name)
+            self._failed(error)
+            return False
+        if self.failure is not None:
+            logger.info("Projection %s goes on", self.name)
+        self.failure = None
+        return busy
+
+    def _failed(self, error: Exception) -> None:
+        if self.failure is None:
+            logger.warning("Projection %s waits: %s", self.name, error)
+        self.failure = str(error)
+        self.failures += 1
+        telemetry.BACKEND_FAILURES.labels(backend=self.name).inc()
+
+    @property
+    def _lease(self) -> str:
+        return f"projection:{self.name}"
+
+
+class Resettable(VectorStore, Protocol):
+    """A vector store that can be emptied, and says so when it had to empty itself."""
+
+    @property
+    def was_reset(self) -> str | None: ...
+
+    async def reset(self, reason: str) -> None: ...
+
+
+class VectorTarget:
+    """Chunks, their embeddings and BM25 vectors as points."""
+
+    name = "vectors"
+    topics = (CHUNKS_TOPIC, VISIBILITY_TOPIC, ERASED_TOPIC)
+
+    def __init__(self, database: Database, store: Resettable, embedder: Embedder, encoder: KeywordEncoder) -> None:
+        self.store = store
+        self._database = database
+        self._embedder = embedder
+        self._encoder = encoder
+
+    async def apply(self, rows: Sequence[OutboxRow]) -> None:
+        for topic, group in groupby(rows, key=lambda row: row.topic):
+            payloads = [row.payload for row in group]
+            if topic == CHUNKS_TOPIC:
+                for together in _together(payloads):
+                    await self._write(_points(self._embedder.name).where(or_(*(_between(**row) for row in together))))
+            elif topic == VISIBILITY_TOPIC:
+                await self._show([payload["version"] for payload in payloads])
+            else:
+                await self._delete([identifier for payload in payloads for identifier in payload["ids"]])
+
+    async def write_page(self, after: str) -> str | None:
+        """Upsert the next POINTS chunks by id, as the catalogue has them now; the last id, None at the end."""
+        query = _points(self._embedder.name).where(chunks.c.id > after).order_by(chunks.c.id).limit(POINTS)
+        rows = await self._write(query)
+        return str(rows[-1]["id"]) if len(rows) == POINTS else None
+
+    async def _write(self, query: Select[Any]) -> Sequence[RowMapping]:
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        if rows:
+            await self.store.upsert(await self._as_points(rows))
+        return rows
+
+    async def _as_points(self, rows: Sequence[RowMapping]) -> list[Point]:
+        texts = [embedded_text(row["title"], row["heading"], row["text"]) for row in rows]
+        missing = {row["embedded_hash"]: text for row, text in zip(rows, texts, strict=True) if row["vector"] is None}
+        made = await self._embed(missing) if missing else {}
+        sparse = await asyncio.to_thread(self._encoder.documents, texts)
+        return [
+            Point(
+                id=row["id"],
+                dense=_vector(row["vector"] or made[row["embedded_hash"]]),
+                sparse=keywords,
+                collection=row["collection"],
+                document=row["document_id"],
+                type=row["media_type"],
+                visible_from=row["visible_from"],
+                visible_until=row["visible_until"],
+                tags=tuple(row["tags"]),
+                date=row["dated"].timestamp() if row["dated"] else None,
+            )
+            for row, keywords in zip(rows, sparse, strict=True)
+        ]
+
+    async def _embed(self, missing: dict[str, str]) -> dict[str, bytes]:
+        """Embeddings that were not kept, or were another embedder's: made and kept now."""
+        rows = embedding_rows(self._embedder, list(missing), await self._embedder.embed(list(missing.values())))
+        async with self._database.write() as connection:
+            await connection.execute(insert_missing(embeddings, connection.dialect.name), rows)
+        return {row["text_hash"]: row["vector"] for row in rows}
+
+    async def _show(self, changed: Sequence[str]) -> None:
+        async for rows in self._ids_of(changed):
+            await self.store.show(
+                [
+                    Visibility(tuple(row.id for row in group), *epochs)
+                    for epochs, group in groupby(rows, key=lambda row: (row.visible_from, row.visible_until))
+                ]
+            )
+
+    async def _ids_of(self, changed: Sequence[str]) -> AsyncIterator[Sequence[Any]]:
+        """Ids and epochs of these versions' chunks, POINTS at a time."""
+        place = (chunks.c.version_id, chunks.c.ordinal)
+        query = (
+            select(
+                chunks.c.id, chunks.c.version_id, chunks.c.ordinal, versions.c.visible_from, versions.c.visible_until
+            )
+            .join(versions, versions.c.id == chunks.c.version_id)
+            .where(chunks.c.version_id.in_(set(changed)))
+            .order_by(chunks.c.version_id, chunks.c.ordinal)
+            .limit(IDS)
+        )
+        after = ("", -1)
+        while True:
+            async with self._database.read() as connection:
+                rows = (await connection.execute(query.where(tuple_(*place) > tuple_(*after)))).all()
+            for start in range(0, len(rows), POINTS):
+                yield rows[start : start + POINTS]
+            if len(rows) < IDS:
+                return
+            after = (rows[-1].version_id, rows[-1].ordinal)
+
+    async def _delete(self, ids: Sequence[str]) -> None:
+        for start in range(0, len(ids), POINTS):
+            await self.store.delete(ids[start : start + POINTS])
+
+
+class VectorProjection(Projection):
+    """The vector store, compared with the catalogue at start and after a failure, and rebuilt when they differ."""
+
+    def __init__(
+        self,
+        database: Database,
+        outbox: Outbox,
+        store: Resettable,
+        embedder: Embedder,
+        encoder: KeywordEncoder,
+        leases: Leases | None,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._points = VectorTarget(database, store, embedder, encoder)
+        super().__init__(outbox, self._points, leases, now)
+        self.progress: tuple[int, int] | None = None  # (chunks done, chunks in all) while rebuilding
+        self._database = database
+        self._store = store
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._checks())
+            tasks.create_task(super().run())
+
+    async def verify(self) -> bool:
+        """Whether the vector store holds exactly the catalogue's chunks, with their epochs."""
+        for _ in range(LOOKS):
+            async with self.turn:
+                wanted, seq = await self._expected()
+                moved = False
+                while await self.advance(seq):
+                    moved = True
+                found = await self._store.summary()
+            if found == wanted:
+                return True
+            if not moved:  # else a later change may have been seen too early: look again
+                logger.warning("The vector store holds %s, the catalogue %s", found, wanted)
+                return False
+        return False
+
+    async def rebuild(self, reason: str) -> None:
+        """Fill the vector store anew from the catalogue and the kept embeddings, while everything else goes on.
+
+        Raises Conflict while another rebuild runs. Cut off, it is done again after the next start.
+        """
+        if self.progress is not None:
+            raise Conflict("The vector store is being rebuilt already.")
+        self.progress = (0, 0)
+        try:
+            await self._rebuild(reason)
+        finally:
+            self.progress = None
+
+    async def _rebuild(self, reason: str) -> None:
+        total = await self._count()
+        logger.info("Rebuilding the vector store, %d chunks: %s", total, reason)
+        await self._patiently(lambda: self._store.reset(reason))
+        done, after, said = 0, "", time.monotonic()
+        self.progress = (0, total)
+        while after is not None:
+            last = after
+            after = await self._patiently(lambda: self._points.write_page(last))  # noqa: B023 - awaited here
+            done = min(total, done + POINTS)
+            self.progress = (done, total)
+            if time.monotonic() - said > 5:
+                said = time.monotonic()
+                logger.info("Rebuilding the vector store: %d of %d chunks", done, total)
+        logger.info("The vector store is rebuilt: %d chunks", total)
+
+    async def _checks(self) -> None:
+        """At start, when this replica takes over, and after the store was out of reach."""
+        seen = -1
+        while True:
+            failures = self.failures
+            if seen != failures and self.failure is None and await self._led() and await self._checked():
+                seen = failures
+            await asyncio.sleep(0.25)
+
+    async def _led(self) -> bool:
+        try:
+            return await self.leads()
+        except AegisError:
+            return False
+
+    async def _checked(self) -> bool:
+        """False when the store could not be asked."""
+        try:
+            if not await self.verify():
+                reason = self._store.was_reset or "its points are not those of the catalogue"
+                with contextlib.suppress(Conflict):
+                    await self.rebuild(reason)
+        except AegisError as error:
+            logger.warning("The vector store cannot be compared with the catalogue: %s", error)
+            await asyncio.sleep(POLL)
+            return False
+        return True
+
+    async def _patiently(self, call: Callable[[], Awaitable[_Result]]) -> _Result:
+        """With the turn, again and again while the store is out of reach."""
+        pause = 0.1
+        while True:
+            try:
+                async with self.turn:
+                    return await call()
+            except AegisError as error:
+                logger.warning("Rebuilding the vector store waits: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(PATIENCE, pause * 2)
+
+    async def _count(self) -> int:
+        async with self._database.read() as connection:
+            return int((await connection.execute(select(func.count()).select_from(chunks))).scalar_one())
+
+    async def _expected(self) -> tuple[Summary, int]:
+        """What the store should hold, and the last outbox row that tells of it: both of one moment."""
+        query = (
+            select(chunks.c.id, versions.c.visible_from, versions.c.visible_until)
+            .join(versions, versions.c.id == chunks.c.version_id)
+            .order_by(chunks.c.id)
+            .limit(SUMMED)
+        )
+        last = select(func.coalesce(func.max(outbox.c.seq), 0)).where(outbox.c.topic.in_(self.target.topics))
+        count, total, after = 0, 0, ""
+        async with self._database.read() as connection:
+            if connection.dialect.name == "postgresql":
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+            seq = int((await connection.execute(last)).scalar_one())
+            while rows := (await connection.execute(query.where(chunks.c.id > after))).all():
+                total += await asyncio.to_thread(_added, rows)
+                count, after = count + len(rows), rows[-1].id
+        return Summary(count, total % 2**64), seq
+
+
+async def prune(database: Database, box: Outbox, projections: Sequence[Projection]) -> None:
+    """Forget outbox rows that every projection of their topic has applied, and those that nobody asks for."""
+    async with database.read() as connection:
+        topics = [row[0] for row in await connection.execute(select(outbox.c.topic).distinct())]
+    for topic in topics:
+        listening = [projection for projection in projections if topic in projection.target.topics]
+        applied = [await projection.applied() for projection in listening]
+        await _prune(database, topic, min(applied) if listening else await box.last([topic]))
+
+
+async def _prune(database: Database, topic: str, up_to: int) -> None:
+    old = (
+        select(outbox.c.seq).where(outbox.c.topic == topic, outbox.c.seq <= up_to).order_by(outbox.c.seq).limit(PRUNED)
+    )
+    forgotten = PRUNED
+    while forgotten == PRUNED:
+        async with database.write() as connection:
+            forgotten = (await connection.execute(delete(outbox).where(outbox.c.seq.in_(old)))).rowcount
+
+
+@asynccontextmanager
+async def running(
+    database: Database, box: Outbox, projections: Sequence[Projection]
+) -> AsyncGenerator[Sequence[Projection]]:
+    """All projections at work, and the outbox kept short."""
+    async with contextlib.AsyncExitStack() as stack:
+        for projection in projections:
+            await stack.enter_async_context(projection.running())
+        pruning = asyncio.create_task(_prune_for_ever(database, box, projections))
+        try:
+            yield projections
+        finally:
+            pruning.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await pruning
+
+
+async def _prune_for_ever(database: Database, box: Outbox, projections: Sequence[Projection]) -> None:
+    while True:
+        await asyncio.sleep(PRUNE_EVERY)
+        try:
+            await prune(database, box, projections)
+        except AegisError as error:
+            logger.warning("The outbox could not be shortened: %s", error)
+
+
+def _together(payloads: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Payloads of CHUNKS_TOPIC in groups of at most POINTS chunks (or one payload)."""
+    group: list[dict[str, Any]] = []
+    size = 0
+    for payload in payloads:
+        more = payload["last"] - payload["first"] + 1
+        if group and size + more > POINTS:
+            yield group
+            group, size = [], 0
+        group.append(payload)
+        size += more
+    if group:
+        yield group
+
+
+def _between(version: str, first: int, last: int) -> ColumnElement[bool]:
+    return and_(chunks.c.version_id == version, chunks.c.ordinal.between(first, last))
+
+
+def _points(embedder: str) -> Any:
+    kept = and_(embeddings.c.text_hash == chunks.c.embedded_hash, embeddings.c.embedder == embedder)
+    return (
+        select(
+            chunks.c.id,
+            chunks.c.text,
+            chunks.c.heading,
+            chunks.c.embedded_hash,
+            versions.c.document_id,
+            versions.c.title,
+            versions.c.media_type,
+            versions.c.dated,
+            versions.c.visible_from,
+            versions.c.visible_until,
+            documents.c.collection,
+            documents.c.tags,
+            embeddings.c.vector,
+        )
+        .join(versions, versions.c.id == chunks.c.version_id)
+        .join(documents, documents.c.id == versions.c.document_id)
+        .outerjoin(embeddings, kept)
+    )
+
+
+def _vector(kept: bytes) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.frombuffer(kept, dtype="<f2").astype(np.float32)
+
+
+def _added(rows: Sequence[Any]) -> int:
+    return sum(checksum(*row) for row in rows)

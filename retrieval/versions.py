@@ -1,0 +1,299 @@
+"""Writing a document's version: text, chunks, embeddings, what was drawn from it, and the outbox rows.
+
+In short transactions, each whole in itself: the version row first, which names the version and is seen by nobody,
+then slices of chunks with everything that belongs to them. Killed in between, the slices that are there are known
+by their ids and passed over. How many chunks a transaction takes follows from how long the last ones took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aegis import telemetry
+from aegis.database import Database
+from aegis.database.outbox import Outbox, append
+from aegis.database.schema import insert_missing
+from aegis.scope import Span, chunk_id, text_hash, version_id
+from retrieval.catalogue import NEVER, TEXT_PART, chunks, documents, embedded_text, embeddings, texts, versions
+from retrieval.embedding import Embedder
+from retrieval.preparing import GraphSink, Prepared
+from retrieval.splitting import Piece
+
+CHUNKS_TOPIC = "chunks"  # {"version", "first", "last"}: chunks by ordinal, both included, to be written
+VISIBILITY_TOPIC = "visibility"  # {"version"}: its epochs have changed
+ERASED_TOPIC = "erased"  # {"ids"}: chunks that are no more
+SLICE = 100  # chunks of one transaction, at most
+AIM = 0.02  # seconds a transaction should take; 50 ms is the bound
+SMALLEST = 4
+_BEGIN = 4  # what a version's row weighs, in chunks
+_PART = 25  # what a part of the text weighs, in chunks
+
+Step = Callable[[str], None]
+InTransaction = Callable[[AsyncConnection], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which document a file becomes a version of, and how it is described."""
+
+    document_id: str
+    owner: str
+    collection: str
+    source: str
+    tags: tuple[str, ...]
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A chunk with its id, what it is embedded as, and what was drawn from it."""
+
+    id: str
+    ordinal: int
+    piece: Piece
+    embedded: str
+    embedded_hash: str
+    extract: Any
+
+
+@dataclass(slots=True)
+class Pace:
+    """How many chunks the next transaction takes."""
+
+    size: int = SLICE // 4
+
+    def took(self, seconds: float) -> None:
+        if seconds > AIM:
+            self.size = max(SMALLEST, self.size // 2)
+        elif seconds < AIM / 2:
+            self.size = min(SLICE, self.size + self.size // 4 + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    database: Database
+    outbox: Outbox
+    embedder: Embedder
+    sink: GraphSink
+    now: Callable[[], datetime]
+    pace: Pace = field(default_factory=Pace)
+
+    async def next_id(self, document_id: str, content_hash: str) -> str:
+        """The same until that version has been published; another one after that (A, B, then A again)."""
+        published = select(func.count()).where(
+            versions.c.document_id == document_id,
+            versions.c.content_hash == content_hash,
+            versions.c.visible_from < NEVER,
+        )
+        async with self.database.read() as connection:
+            generation = (await connection.execute(published)).scalar_one()
+        return version_id(document_id, content_hash, int(generation))
+
+    async def write(
+        self,
+        target: Target,
+        version: str,
+        prepared: Prepared,
+        *,
+        first: InTransaction,
+        last: InTransaction,
+        step: Step,
+    ) -> int:
+        """Returns the number of chunks. `first` and `last` run inside the first and last transaction."""
+        planned = await asyncio.to_thread(plan, version, prepared)
+        kept = await self._kept(version, planned)
+        row = _version_row(target, version, prepared, len(planned), self.now())
+        batch = _Batch(self.database, self.pace)
+        await batch.add(lambda connection: self._begin(connection, target, row, first), _BEGIN)
+        for part in _parts(version, prepared.document.text):
+            await batch.add(part, _PART)
+        waiting = [chunk for chunk in planned if chunk.id not in kept]
+        while waiting:
+            taken, waiting = waiting[: self.pace.size], waiting[self.pace.size :]
+            step("embedding")
+            vectors = await self._embed(taken)
+            step("writing")
+            await batch.add(self._slice(target, version, taken, vectors), len(taken))
+        await batch.add(last, _BEGIN)
+        await batch.flush()
+        self.outbox.wake()
+        telemetry.CHUNKS.inc(len(planned))
+        return len(planned)
+
+    async def discard(self, version: str) -> None:
+        """Take away a version that nobody sees, with all that was written for it. Nothing happens when it is gone."""
+        async with self.database.write() as connection:
+            await self.sink.remove(connection, version)
+        while found := await self._chunk_ids(version, SLICE):
+            async with self.database.write() as connection:
+                await connection.execute(delete(chunks).where(chunks.c.id.in_(found)))
+                await append(connection, ERASED_TOPIC, [{"ids": found}])
+        async with self.database.write() as connection:
+            await self._end(connection, version)
+        self.outbox.wake()
+
+    async def _begin(
+        self, connection: AsyncConnection, target: Target, row: dict[str, Any], first: InTransaction
+    ) -> None:
+        dialect, tags = connection.dialect.name, list(target.tags)
+        document = insert_missing(documents, dialect).values(
+            id=target.document_id,
+            owner=target.owner,
+            collection=target.collection,
+            source=target.source,
+            tags=tags,
+            created_at=self.now(),
+        )
+        await connection.execute(document)
+        if tags:
+            await connection.execute(update(documents).where(documents.c.id == target.document_id).values(tags=tags))
+        await connection.execute(insert_missing(versions, dialect).values(row))
+        await first(connection)
+
+    def _slice(
+        self, target: Target, version: str, taken: Sequence[Planned], vectors: Sequence[dict[str, Any]]
+    ) -> InTransaction:
+        rows = [_row(version, chunk) for chunk in taken]
+        ids, extracts = [chunk.id for chunk in taken], [chunk.extract for chunk in taken]
+        sequence = {"version": version, "first": taken[0].ordinal, "last": taken[-1].ordinal}
+
+        async def keep(connection: AsyncConnection) -> None:
+            if vectors:
+                await connection.execute(insert_missing(embeddings, connection.dialect.name), vectors)
+            await connection.execute(insert(chunks), rows)
+            await self.sink.write(connection, target.collection, target.document_id, version, ids, extracts)
+            await append(connection, CHUNKS_TOPIC, [sequence])
+
+        return keep
+
+    async def _embed(self, taken: Sequence[Planned]) -> list[dict[str, Any]]:
+        """Rows of embeddings that are not kept yet. All are rounded to float16 before anybody uses them."""
+        wanted = {chunk.embedded_hash: chunk.embedded for chunk in taken}
+        known = select(embeddings.c.text_hash).where(
+            embeddings.c.text_hash.in_(list(wanted)), embeddings.c.embedder == self.embedder.name
+        )
+        async with self.database.read() as connection:
+            for row in await connection.execute(known):
+                wanted.pop(row[0])
+        return embedding_rows(self.embedder, list(wanted), await self.embedder.embed(list(wanted.values())))
+
+    async def _kept(self, version: str, planned: Sequence[Planned]) -> set[str]:
+        """Ids of chunks written before a crash; if they are not as planned now, they are taken away first."""
+        query = select(chunks.c.id, chunks.c.embedded_hash).where(chunks.c.version_id == version)
+        async with self.database.read() as connection:
+            found = {(row[0], row[1]) for row in await connection.execute(query)}
+        if found - {(chunk.id, chunk.embedded_hash) for chunk in planned}:
+            await self.discard(version)
+            return set()
+        return {identifier for identifier, _ in found}
+
+    async def _chunk_ids(self, version: str, limit: int) -> list[str]:
+        query = select(chunks.c.id).where(chunks.c.version_id == version).limit(limit)
+        async with self.database.read() as connection:
+            return [row[0] for row in await connection.execute(query)]
+
+    async def _end(self, connection: AsyncConnection, version: str) -> None:
+        await connection.execute(delete(texts).where(texts.c.version_id == version))
+        document = select(versions.c.document_id).where(versions.c.id == version)
+        owner = (await connection.execute(document)).scalar_one_or_none()
+        await connection.execute(delete(versions).where(versions.c.id == version))
+        others = select(versions.c.id).where(versions.c.document_id == documents.c.id).exists()
+        await connection.execute(delete(documents).where(documents.c.id == owner, ~others))
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Gathers work into transactions of about the size that the pace allows."""
+
+    database: Database
+    pace: Pace
+    works: list[InTransaction] = field(default_factory=list[InTransaction])
+    weight: int = 0
+
+    async def add(self, work: InTransaction, weight: int) -> None:
+        if self.works and self.weight + weight > self.pace.size:
+            await self.flush()
+        self.works.append(work)
+        self.weight += weight
+
+    async def flush(self) -> None:
+        async with self.database.write() as connection:
+            started = time.perf_counter()
+            for work in self.works:
+                await work(connection)
+        self.pace.took(time.perf_counter() - started)
+        self.works, self.weight = [], 0
+
+
+def _parts(version: str, text: str) -> Iterator[InTransaction]:
+    for start in range(0, len(text), TEXT_PART):
+        row = {"version_id": version, "start": start, "text": text[start : start + TEXT_PART]}
+
+        async def keep(connection: AsyncConnection, row: dict[str, Any] = row) -> None:
+            await connection.execute(insert_missing(texts, connection.dialect.name).values(row))
+
+        yield keep
+
+
+def plan(version: str, prepared: Prepared) -> list[Planned]:
+    """Chunks with their ids. Two pieces of the same span would be one chunk, so the second is left out."""
+    made: dict[Span, Planned] = {}
+    for piece, extract in zip(prepared.pieces, prepared.extracts, strict=True):
+        if piece.span in made:
+            continue
+        embedded = embedded_text(prepared.document.title, piece.heading, piece.text)
+        identifier = chunk_id(version, piece.span)
+        made[piece.span] = Planned(identifier, len(made), piece, embedded, text_hash(embedded), extract)
+    return list(made.values())
+
+
+def embedding_rows(embedder: Embedder, hashes: Sequence[str], vectors: Any) -> list[dict[str, Any]]:
+    """Rows of the table `embeddings`; vectors shape (len(hashes), dimensions)."""
+    return [
+        {"text_hash": digest, "embedder": embedder.name, "vector": np.asarray(vector).astype("<f2").tobytes()}
+        for digest, vector in zip(hashes, vectors, strict=True)
+    ]
+
+
+def _row(version: str, chunk: Planned) -> dict[str, Any]:
+    piece = chunk.piece
+    return {
+        "id": chunk.id,
+        "version_id": version,
+        "ordinal": chunk.ordinal,
+        "start": piece.span.start,
+        "end": piece.span.end,
+        "text": piece.text,
+        "page": piece.page,
+        "heading": piece.heading,
+        "embedded_hash": chunk.embedded_hash,
+    }
+
+
+def _version_row(target: Target, version: str, prepared: Prepared, count: int, now: datetime) -> dict[str, Any]:
+    document = prepared.document
+    return {
+        "id": version,
+        "document_id": target.document_id,
+        "content_hash": target.content_hash,
+        "title": document.title,
+        "media_type": document.media_type,
+        "chars": len(document.text),
+        "pages": [list(page) for page in document.pages],
+        "headings": [list(heading) for heading in document.headings],
+        "verdict": dict(document.verdict),
+        "dated": document.dated,
+        "chunk_count": count,
+        "indexed_at": now,
+        "visible_from": NEVER,
+        "visible_until": NEVER,
+    }
