@@ -51,7 +51,8 @@ class WordLlamaEmbedder:
     def embed_now(self, texts: Sequence[str]) -> Dense:
         vectors = np.asarray(self._model.embed(list(texts)), dtype=np.float32)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / np.where(lengths > 0, lengths, 1)
+        lengths[lengths == 0] = 1  # a text without a known token stays the zero vector
+        return (vectors / lengths).astype(np.float32, copy=False)
 
 
 def load_wordllama() -> WordLlamaEmbedder:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, Protocol
 
+from aegis.errors import AegisError, InvalidInput, TooLarge
 from aegis.scope import Scope, Span
-from retrieval.catalogue import Chunk, DocumentFilter
+from aegis.settings import RetrievalSettings
+from aegis.telemetry import BACKEND_FAILURES, BACKEND_SECONDS, HITS
+from retrieval import ranking
+from retrieval.catalogue import Catalogue, Chunk, DocumentFilter
+from retrieval.embedding import Embedder
+from retrieval.keywords import KeywordEncoder
+from retrieval.loaders.cleaning import clean
+from retrieval.loaders.formats import media_types
+from retrieval.store import Candidates, PointFilter, Scored, VectorQuery, VectorStore
 
 Mode = Literal["hybrid", "vector", "keyword", "graph"]
+Fusion = Literal["convex", "rrf"]
+
+MAX_TOP_K = 100
+LEAST_DEPTH = 40  # candidates whose rows are read, at least: title and neighbours can lift no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +50,7 @@ class SearchRequest:
     query: str
     mode: Mode = "hybrid"
     top_k: int = 10
-    filter: DocumentFilter = DocumentFilter()
+    filter: DocumentFilter = field(default_factory=DocumentFilter)
     collection: str | None = None
     as_of: datetime | None = None
     known_at: int | None = None
@@ -46,3 +61,113 @@ class Searcher(Protocol):
     async def search(self, scope: Scope, request: SearchRequest) -> list[Hit]:
         """Best first, at most `top_k`. Raises IndexUnavailable, InvalidInput."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class HybridSearcher:
+    """Keyword and vector search over the vector store, fused here, so that every engine ranks alike.
+
+    Mode `graph` is answered like `hybrid`: following mentions starts from these candidates, one layer up.
+    """
+
+    store: VectorStore
+    embedder: Embedder
+    keywords: KeywordEncoder
+    catalogue: Catalogue
+    settings: RetrievalSettings
+    max_query_chars: int = 8000
+    fusion: Fusion = "convex"
+
+    async def search(self, scope: Scope, request: SearchRequest) -> list[Hit]:
+        """Best first, at most `top_k`. Raises IndexUnavailable, InvalidInput, TooLarge."""
+        hits = (await self.candidates(scope, request))[: request.top_k]
+        HITS.labels(request.mode).observe(len(hits))
+        return hits
+
+    async def candidates(self, scope: Scope, request: SearchRequest) -> list[Hit]:
+        """What `search` chooses from: best first, `top_k` or 40, whichever is more, less what the epoch hides."""
+        text = self._checked(request)
+        filter = await self._filter(scope, request)
+        if filter is None:
+            return []
+        depth = max(LEAST_DEPTH, request.top_k)
+        found = await self._found(text, request, filter, max(self.settings.candidates, depth))
+        return await self._hits(scope, text, request.mode, found[:depth])
+
+    def _checked(self, request: SearchRequest) -> str:
+        text = clean(request.query).strip()
+        if not text:
+            raise InvalidInput("The query is empty. Say what to look for.")
+        if len(text) > self.max_query_chars:
+            raise TooLarge(
+                f"The query has {len(text):,} characters; at most {self.max_query_chars:,} are taken. Shorten it.",
+                limit=self.max_query_chars,
+            )
+        if not 1 <= request.top_k <= MAX_TOP_K:
+            raise InvalidInput(f"top_k is {request.top_k}; it must be 1 to {MAX_TOP_K}.", top_k=request.top_k)
+        return text
+
+    async def _filter(self, scope: Scope, request: SearchRequest) -> PointFilter | None:
+        """None when it is clear beforehand that nothing can be found."""
+        eyes, wanted = scope.narrowed(request.collection), request.filter
+        newest = await self.catalogue.epoch()
+        # A later epoch than the newest may be half published.
+        epoch = newest if request.known_at is None else min(request.known_at, newest)
+        if not eyes.collections or epoch < 0:
+            return None
+        documents: tuple[str, ...] = ()
+        if wanted.source is not None:
+            documents = await self.catalogue.documents_from(eyes, wanted.source)
+            if not documents:
+                return None
+        return PointFilter(
+            collections=eyes.collections,
+            epoch=epoch,
+            documents=documents,
+            types=media_types(wanted.type) if wanted.type is not None else (),
+            tags=wanted.tags,
+            date_from=_timestamp(wanted.date_from),
+            date_to=_earlier(_timestamp(wanted.date_to), _timestamp(request.as_of)),
+        )
+
+    async def _found(self, text: str, request: SearchRequest, filter: PointFilter, limit: int) -> list[Scored]:
+        dense = None if request.mode == "keyword" else (await self.embedder.embed([text]))[0]
+        sparse = None if request.mode == "vector" else self.keywords.query(text)
+        if sparse is not None and not sparse.indices:  # nothing but punctuation or stop words
+            sparse = None
+        if dense is None and sparse is None:
+            return []
+        candidates = await self._queried(VectorQuery(filter, limit, dense, sparse))
+        if dense is None or sparse is None:
+            return ranking.normalised(candidates.dense or candidates.sparse)
+        if self.fusion == "rrf":
+            return ranking.reciprocal_rank(candidates, self.settings.dense_weight)
+        return ranking.convex(candidates, self.settings.dense_weight, limit)
+
+    async def _queried(self, query: VectorQuery) -> Candidates:
+        begun = time.perf_counter()
+        try:
+            candidates = await self.store.query(query)
+        except AegisError:
+            BACKEND_FAILURES.labels("vectors").inc()
+            raise
+        BACKEND_SECONDS.labels("vectors", "query").observe(time.perf_counter() - begun)
+        return candidates
+
+    async def _hits(self, scope: Scope, text: str, mode: Mode, found: Sequence[Scored]) -> list[Hit]:
+        """With the chunks' rows; fused rankings also learn from titles and neighbours, single halves stay pure."""
+        rows = await self.catalogue.chunks(scope, [scored.id for scored in found])
+        chunks = {chunk.id: chunk for chunk in rows}
+        seen = [scored for scored in found if scored.id in chunks]
+        if mode in ("hybrid", "graph"):
+            seen = ranking.with_titles(text, seen, {chunk.id: chunk.title for chunk in rows})
+            seen = ranking.with_neighbours(seen, {chunk.id: (chunk.version_id, chunk.ordinal) for chunk in rows})
+        return [Hit(chunks[scored.id], scored.score) for scored in seen]
+
+
+def _timestamp(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else min(one, other)

@@ -88,6 +88,14 @@ def supported_extensions() -> frozenset[str]:
     return frozenset(ext for format in FORMATS for ext in format.extensions if ext) | _AS_TEXT
 
 
+def media_types(name: str) -> tuple[str, ...]:
+    """What a filter `type` means: a media type as it is, an extension ("pdf", ".md") by its format's."""
+    if "/" in name:
+        return (name.lower(),)
+    extension = f".{name.lower().removeprefix('.')}"
+    return tuple(format.media_type for format in FORMATS if extension in format.extensions) or (name.lower(),)
+
+
 def load(data: bytes, source: str, title: str | None = None) -> LoadedDocument:
     """Raises UnsupportedFormat, UnreadableDocument or TooLarge, each saying what is wrong and what to do.
 

@@ -1,0 +1,85 @@
+"""Fusion against values worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.ranking import convex, normalised, reciprocal_rank, with_neighbours, with_titles
+from retrieval.store import Candidates, Scored
+
+BOTH = Candidates(
+    dense=[Scored("a", 0.8), Scored("b", 0.6), Scored("c", 0.2)],
+    sparse=[Scored("b", 10.0), Scored("d", 5.0)],
+)
+
+
+def scores(found: list[Scored]) -> list[tuple[str, float]]:
+    return [(scored.id, pytest.approx(scored.score)) for scored in found]  # pyright: ignore[reportUnknownMemberType, reportReturnType]  # approx has no types
+
+
+def test_convex_by_hand() -> None:
+    # b: .5 x 1 + .5 x .75; a: .5 x 1; d: .5 x .5; c: .5 x .25
+    assert scores(convex(BOTH)) == [("b", 0.875), ("a", 0.5), ("d", 0.25), ("c", 0.125)]
+
+
+def test_convex_weight_moves_between_the_halves() -> None:
+    assert scores(convex(BOTH, 1.0)) == [("a", 1.0), ("b", 0.75), ("c", 0.25), ("d", 0.0)]
+    assert scores(convex(BOTH, 0.0)) == [("b", 1.0), ("d", 0.5), ("a", 0.0), ("c", 0.0)]
+
+
+def test_a_full_dense_half_lends_its_last_score_to_what_it_left_out() -> None:
+    # d: .5 x .5 + .5 x .25
+    assert scores(convex(BOTH, 0.5, full=3)) == [("b", 0.875), ("a", 0.5), ("d", 0.375), ("c", 0.125)]
+    assert convex(BOTH, 0.5, full=4) == convex(BOTH)
+
+
+def test_negative_cosines_count_nothing() -> None:
+    only = Candidates(dense=[Scored("a", -0.1), Scored("b", -0.4)], sparse=[Scored("b", 2.0)])
+    assert scores(convex(only)) == [("b", 0.5), ("a", 0.0)]
+
+
+def test_reciprocal_rank_by_hand() -> None:
+    found = reciprocal_rank(BOTH)
+    assert scores(found) == [("b", 0.5 / 62 + 0.5 / 61), ("a", 0.5 / 61), ("d", 0.5 / 62), ("c", 0.5 / 63)]
+
+
+def test_ties_are_broken_by_id() -> None:
+    tied = Candidates(sparse=[Scored("z", 1.0), Scored("a", 1.0), Scored("m", 1.0)])
+    assert [found.id for found in convex(tied)] == ["a", "m", "z"]
+
+
+def test_a_title_in_the_question_lifts_its_passage() -> None:
+    found = [Scored("a", 1.0), Scored("b", 0.8)]
+    titles = {"a": "Night Watch", "b": "Lillian (1925 film)"}
+    assert scores(with_titles("who directed lillian?", found, titles)) == [("b", 1.0), ("a", 1 / 1.1)]
+    assert with_titles("who directed lillianne?", found, titles) == found
+    assert with_titles("a question", found, {"a": "A", "b": ""}) == found
+
+
+def test_neighbours_lift_the_chunk_between_them() -> None:
+    found = [Scored("x", 1.0), Scored("a", 0.9), Scored("b", 0.9), Scored("c", 0.6)]
+    places = {"x": ("v1", 7), "a": ("v2", 1), "b": ("v2", 2), "c": ("v2", 3)}
+    # b: .9 + .2 x (.9 + .6) = 1.2; a: .9 + .2 x .9 = 1.08; x: 1; c: .6 + .2 x .9 = .78
+    expected = [("b", 1.0), ("a", 0.9), ("x", 1 / 1.2), ("c", 0.65)]
+    assert scores(with_neighbours(found, places)) == expected
+
+
+def test_nothing_stays_nothing() -> None:
+    assert convex(Candidates()) == reciprocal_rank(Candidates()) == normalised([]) == with_titles("q", [], {}) == []
+
+
+@given(
+    st.dictionaries(st.text("abcdef", min_size=1, max_size=2), st.floats(-1, 1), max_size=12),
+    st.dictionaries(st.text("abcdef", min_size=1, max_size=2), st.floats(0, 30), max_size=12),
+    st.floats(0, 1),
+)
+def test_fused_scores_stay_in_bounds_and_keep_every_point(
+    dense: dict[str, float], sparse: dict[str, float], weight: float
+) -> None:
+    candidates = Candidates([Scored(*item) for item in dense.items()], [Scored(*item) for item in sparse.items()])
+    found = convex(candidates, weight, full=5)
+    assert {scored.id for scored in found} == dense.keys() | sparse.keys()
+    assert all(0 <= scored.score <= 1 + 1e-9 for scored in found)
+    assert [s.score for s in found] == sorted((s.score for s in found), reverse=True)
