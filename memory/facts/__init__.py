@@ -5,12 +5,18 @@ The relational store is the truth; `driver.py` lets Graphiti run on it, `neo4j.p
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from aegis.scope import Scope, Span
+
+# Before any module here imports Graphiti: at import it loads a `.env` file, found by walking up from its own folder,
+# into the environment of the whole process, where our settings and every child would see it; and it reports its use.
+os.environ["GRAPHITI_TELEMETRY_ENABLED"] = "false"
+os.environ.setdefault("PYTHON_DOTENV_DISABLED", "1")
 
 
 @dataclass(frozen=True, slots=True)
