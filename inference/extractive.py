@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,17 @@ COMPARED = 24  # sentences that the embedder sees, best by words first
 PREVIOUS = 0.3  # share of what the sentence before (or the title) adds to the coverage
 COSINE = 0.5
 PASSAGE = 0.5
-WORTH = 0.55  # a further sentence must have this share of the best one's score
+WORTH = 0.5  # a further sentence must have this share of the best one's score
 LIST_LIMIT = 700  # code points of a list that is quoted with the sentence that announces it
 
 _MARK = re.compile(r"\[(?:\d{1,3}|citation needed|\^\w+)\]")
 _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 _LINK = re.compile(r"\[([^\]]+)\]\([^)\s]*(?:\s+\"[^\"]*\")?\)")
 _EMPHASIS = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
+_LEANS = re.compile(
+    r"^(?:It|Its|They|Their|This|These|That|Those|He|She|His|Her|Such|Then|Therefore|Otherwise|However|Both|Er|Sie|Es|"
+    r"Dies\w*|Il|Elle|Cela)\b|\b(?:therefore|thus|hence)\b"
+)
 _PIECES = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+$")
 
 
@@ -88,32 +93,55 @@ async def rank(question: str, passages: Sequence[Passage], embed: Embed) -> list
 
 def candidates(passage: Passage) -> list[Candidate]:
     """Sentences of one passage; one that announces a list takes the list along."""
-    parts = sentences(passage.text)
     title = frozenset(content_words(f"{passage.title} {passage.heading or ''}"))
     before = title
     found: list[Candidate] = []
-    for i, part in enumerate(parts):
-        text = passage.text[part.start : part.end]
-        if part.kind == "heading":
-            before = title | frozenset(content_words(text))
-            continue
-        end = _list_end(passage.text, parts, i) if text.endswith((":", "：")) else part.end
-        words = frozenset(content_words(passage.text[part.start : end]))
-        if words and not (end == part.end and text.endswith((":", "："))):
-            kind = "list" if end > part.end else part.kind
-            found.append(Candidate(passage, len(found), part.start, end, kind, words, before, part.header))
-        before = title | words
+    for part in _parts(passage.text):
+        if part.kind not in ("heading", "lead"):
+            place = len(found)
+            found.append(Candidate(passage, place, part.start, part.end, part.kind, part.words, before, part.header))
+        before = title | part.words
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    start: int
+    end: int
+    kind: str
+    words: frozenset[str]
+    header: tuple[int, int] | None
+
+
+@lru_cache(maxsize=1024)  # judging and writing read the same passages, and so does the next question
+def _parts(text: str) -> tuple[_Part, ...]:
+    parts = sentences(text)
+    found: list[_Part] = []
+    for i, part in enumerate(parts):
+        leads = text[part.start : part.end].endswith((":", "："))
+        end = _list_end(parts, i) if leads and part.kind != "heading" else part.end
+        words = frozenset(content_words(text[part.start : end]))
+        kind = "list" if end > part.end else "lead" if leads else part.kind
+        if words:
+            found.append(_Part(part.start, end, kind, words, part.header))
+    return tuple(found)
+
+
 def choose(ranked: Sequence[Ranked], limit: int) -> list[Candidate]:
-    """The best sentence and those worth reading beside it, without saying anything twice."""
+    """The best sentence and those worth reading beside it, without saying anything twice.
+
+    A sentence that leans on the one before it ("It is the default.") brings that one along while there is room.
+    """
+    places = {(item.candidate.passage.marker, item.candidate.order): item.candidate for item in ranked}
     chosen: list[Candidate] = []
     for item in ranked:
         if len(chosen) >= limit or item.score < WORTH * ranked[0].score:
             break
-        if not any(_repeats(item.candidate, other) for other in chosen):
-            chosen.append(item.candidate)
+        before = places.get((item.candidate.passage.marker, item.candidate.order - 1))
+        wanted = [item.candidate, before] if before and _LEANS.search(item.candidate.text) else [item.candidate]
+        for candidate in wanted[: limit - len(chosen)]:
+            if not any(_repeats(candidate, other) for other in chosen):
+                chosen.append(candidate)
     return chosen
 
 
@@ -164,7 +192,7 @@ def _best_first(item: Ranked) -> tuple[float, int, int]:
     return -item.score, item.candidate.passage.marker, item.candidate.order
 
 
-def _list_end(text: str, parts: Sequence[Sentence], i: int) -> int:
+def _list_end(parts: Sequence[Sentence], i: int) -> int:
     """Where the list, table or code block that sentence `i` announces ends; the sentence's own end without one."""
     end, start = parts[i].end, parts[i].start
     for part in parts[i + 1 :]:

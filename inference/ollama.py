@@ -117,6 +117,11 @@ class OllamaWriter:
             client_kwargs={**client_options(settings.url), "timeout": timeout},
         )
 
+    async def close(self) -> None:
+        """Close its connections. ChatOllama opens two clients and offers no way to close them."""
+        await self._chat._async_client.close()  # pyright: ignore[reportPrivateUsage]
+        self._chat._client.close()  # pyright: ignore[reportPrivateUsage]
+
     async def write(self, request: WriteRequest) -> AsyncGenerator[Piece]:
         """Raises ModelUnavailable before the first piece, ModelFailed after it, or when the prompt was cut."""
         started = time.monotonic()

@@ -43,6 +43,7 @@ class RoutedWriter:
         self._server = server
         self._extractive = extractive
         self._chosen: OllamaWriter | None = None
+        self._writers: dict[str, OllamaWriter] = {}  # by model; as few as the server has
         self._status = status_of(settings, None)
         self._looked_at: float | None = None
         self._looking = asyncio.Lock()
@@ -93,13 +94,19 @@ class RoutedWriter:
             await self.look()
             await asyncio.sleep(self._settings.probe_interval)
 
+    async def close(self) -> None:
+        for writer in self._writers.values():
+            await writer.close()
+
     def _choose(self, models: list[Model] | None) -> None:
         before = self.name
         picked = pick(models or [], self._settings.model)
         if picked is None:
             self._chosen = None
-        elif self._chosen is None or self._chosen.name != picked.name:
-            self._chosen = OllamaWriter(self._settings, picked)
+        else:
+            if picked.name not in self._writers:
+                self._writers[picked.name] = OllamaWriter(self._settings, picked)
+            self._chosen = self._writers[picked.name]
         self._status = status_of(self._settings, models)
         if self.name != before:
             logger.info("answers are now written by %s (was %s)", self.name, before)
@@ -142,6 +149,7 @@ async def open_writer(settings: OllamaSettings, embed: Embed) -> AsyncGenerator[
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
+            await writer.close()
 
 
 async def _status_at(settings: OllamaSettings, url: str) -> ModelStatus:
