@@ -2,14 +2,80 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
+from aegis.database.outbox import Outbox
+from api.admin import Rebuilding
 from api.health import Check, Finding
+from inference.routing import ModelStatus
+from retrieval.projection import Target
+from retrieval.store import PointFilter, Sparse, VectorQuery, VectorStore
+
+# A real query that can see nothing: it goes all the way to the engine and back.
+_NOTHING = VectorQuery(PointFilter(frozenset({"\N{EM DASH}"}), 0), 1, sparse=Sparse((1,), (1.0,)))
+
+
+class Store(Protocol):
+    async def ping(self) -> None: ...
+
+
+class Progressing(Protocol):
+    """A projection: `failure` is why its last attempt failed, `progress` how far a rebuild is."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def failure(self) -> str | None: ...
+    @property
+    def target(self) -> Target: ...
+    async def applied(self) -> int: ...
+
+
+class Model(Protocol):
+    def status(self) -> ModelStatus: ...
 
 
 def checks_of(services: Any) -> tuple[Check, ...]:
-    async def database() -> Finding:
-        await services.database.ping()
-        return Finding()
+    """The relational store is required; without the rest answers are poorer, slower or older."""
+    found = [
+        Check("database", True, lambda: database(services.database)),
+        Check("vectors", False, lambda: vectors(services.vectors, services.projections)),
+        Check("model", False, lambda: model(services.writer)),
+    ]
+    if hasattr(services.neighbourhoods, "ping"):
+        found.append(Check("graph", False, lambda: graph(services.neighbourhoods)))
+    for one in services.projections.all:
+        found.append(Check(f"projection {one.name}", False, partial(projection, one, services.outbox)))
+    return tuple(found)
 
-    return (Check("database", True, database),)
+
+async def database(store: Store) -> Finding:
+    await store.ping()
+    return Finding()
+
+
+async def vectors(store: VectorStore, projections: Rebuilding) -> Finding:
+    await store.query(_NOTHING)
+    now = projections.progress()
+    if now.running:
+        return Finding("rebuilding", f"{now.done} of {now.total} chunks", {"done": now.done, "total": now.total})
+    return Finding()
+
+
+async def graph(neighbourhoods: Store) -> Finding:
+    await neighbourhoods.ping()
+    return Finding()
+
+
+async def model(writer: Model) -> Finding:
+    status = writer.status()
+    detail = {"address": status.address, "model": status.used, "models": list(status.models)}
+    if status.used is None:
+        return Finding("missing", status.advice or "No language model answers.", detail)
+    return Finding("up", None, detail)
+
+
+async def projection(one: Progressing, outbox: Outbox) -> Finding:
+    backlog = {"backlog": max(0, await outbox.last(one.target.topics) - await one.applied())}
+    return Finding("down", one.failure[:300], backlog) if one.failure else Finding("up", None, backlog)

@@ -93,7 +93,7 @@ class SearchBody(Body):
     query: Annotated[Filled, Field(max_length=MAX_TEXT)]
     mode: SearchMode = "hybrid"
     top_k: Annotated[int, Field(ge=1, le=100)] | None = None
-    filters: Filters = Filters()
+    filters: Annotated[Filters, Field(default_factory=Filters)]
     rerank: bool = False
     as_of: Moment | None = None
     known_at: Epoch | None = None
@@ -220,7 +220,7 @@ class ChatBody(Body):
     conversation_id: Identifier | None = None
     mode: SearchMode = "hybrid"
     top_k: Annotated[int, Field(ge=1, le=100)] | None = None
-    filters: Filters = Filters()
+    filters: Annotated[Filters, Field(default_factory=Filters)]
     as_of: Moment | None = None
     known_at: Epoch | None = None
 
