@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import Response
@@ -20,13 +19,7 @@ from memory.facts import Entity, Fact, Facts, Neighbourhoods
 router = APIRouter(prefix="/api/v1/memory", tags=["memory"], route_class=StrictRoute)
 
 
-class ListedFacts(Facts, Protocol):
-    async def list(self, scope: Scope, *, after: str = "", limit: int = 100) -> Sequence[Fact]:
-        """Visible facts in order of id, those after `after`."""
-        ...
-
-
-FactsOf = Annotated[ListedFacts, Depends(deps.facts)]
+FactsOf = Annotated[Facts, Depends(deps.facts)]
 NeighbourhoodsOf = Annotated[Neighbourhoods, Depends(deps.neighbourhoods)]
 EntityName = Annotated[str, Query(min_length=1, max_length=200)]
 
@@ -45,7 +38,7 @@ async def search(body: MemorySearchBody, scope: deps.ScopeOf, facts: FactsOf, se
 @router.get("/facts", response_model=FactsAnswer)
 async def listing(scope: deps.ScopeOf, facts: FactsOf, limit: deps.Limit = 100, cursor: deps.Cursor = "") -> Response:
     """All facts in order of id."""
-    found = await facts.list(scope, after=cursor, limit=limit + 1)
+    found = await facts.page(scope, after=cursor, limit=limit + 1)
     page = found[:limit]
     more = len(found) > limit
     return Json({"facts": [_fact(fact) for fact in page], "next": page[-1].id if more else None})

@@ -83,6 +83,10 @@ class Facts(Protocol):
         """Raises NotFound."""
         ...
 
+    async def page(self, scope: Scope, *, after: str = "", limit: int = 100) -> list[Fact]:
+        """Visible facts in order of id, those after `after`."""
+        ...
+
     async def totals(self, scope: Scope) -> tuple[int, int]:
         """How many entities and facts the scope sees."""
         ...

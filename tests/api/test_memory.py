@@ -26,7 +26,7 @@ class FakeFacts:
         self.seen.append((query, given))
         return [ScoredFact(FACT, 0.5)]
 
-    async def list(self, scope: Scope, *, after: str = "", limit: int = 100) -> Sequence[Fact]:
+    async def page(self, scope: Scope, *, after: str = "", limit: int = 100) -> Sequence[Fact]:
         return [FACT][:limit] if after < FACT.id else []
 
     async def fact(self, scope: Scope, fact_id: str) -> Fact:
