@@ -6,6 +6,7 @@ The same semantics as the embedded one, and the same BM25 vectors, so that both 
 from __future__ import annotations
 
 import asyncio
+import logging
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +19,8 @@ from retrieval.store import Candidates, Dense, Point, PointFilter, Scored, Spars
 from retrieval.store import checksum as part_of_checksum
 from retrieval.store.checking import check_ids, check_point, check_query
 from retrieval.store.payload import payload
+
+logger = logging.getLogger(__name__)
 
 BATCH = 100  # points per write
 PAGE = 1000  # points per page of a summary
@@ -38,14 +41,20 @@ class QdrantStore:
         """Make the collection and its payload indexes where they are missing; safe when several replicas do so."""
         if not await self._ask(lambda: self._client.collection_exists(self._collection)):
             await self._create()
-        for field, schema in self._indexes().items():
+        known = (await self._ask(lambda: self._client.get_collection(self._collection))).payload_schema or {}
+        missing = {field: schema for field, schema in self._indexes().items() if field not in known}
+        for field, schema in missing.items():
             await self._ask(lambda field=field, schema=schema: self._index(field, schema))
 
     async def reset(self, reason: str) -> None:
-        """Drop the collection (`reason` is for the log of whoever asks) and make it again, empty."""
-        del reason
-        await self._ask(lambda: self._client.delete_collection(self._collection))
+        """Drop the collection and make it again, empty."""
+        logger.info("The vector index %s is emptied: %s", self._collection, reason)
+        await self.drop()
         await self.prepare()
+
+    async def drop(self) -> None:
+        """Remove the collection from the server."""
+        await self._ask(lambda: self._client.delete_collection(self._collection))
 
     # The port
 
@@ -233,7 +242,7 @@ def _failures() -> tuple[type[Exception], ...]:
 
 @asynccontextmanager
 async def open_qdrant(settings: QdrantSettings, dimensions: int) -> AsyncGenerator[QdrantStore]:
-    """Raises IndexUnavailable when no server answers."""
+    """Raises IndexUnavailable when no server answers. Vectors of another width live in another collection."""
     from qdrant_client import AsyncQdrantClient
 
     client = AsyncQdrantClient(
@@ -245,7 +254,7 @@ async def open_qdrant(settings: QdrantSettings, dimensions: int) -> AsyncGenerat
         check_compatibility=False,  # asks over the network while it is made, and only warns
     )
     try:
-        store = QdrantStore(client, f"{settings.prefix}_chunks", dimensions, settings.timeout)
+        store = QdrantStore(client, f"{settings.prefix}_chunks_{dimensions}", dimensions, settings.timeout)
         await store.prepare()
         yield store
     finally:
