@@ -182,4 +182,5 @@ class Router:
             return {"route": route}
         if route in ("converse", "inventory"):
             return {"route": route}
-        return {"route": "relate" if classify(state["standalone"]) == "relate" else "retrieve"}
+        relate = runtime.context.mode == "graph" or classify(state["standalone"]) == "relate"
+        return {"route": "relate" if relate else "retrieve"}

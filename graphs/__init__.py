@@ -1,0 +1,1 @@
+"""How steps are wired, and how a run of them is started, watched and stopped."""

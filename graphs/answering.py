@@ -1,0 +1,384 @@
+"""Questions answered apart from whoever asks: one task per turn, its events kept for everyone who watches.
+
+The API, the page and the command line all ask here. Closing a connection stops nothing; `Run.stop` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any, Literal, cast, get_args
+
+from aegis import telemetry
+from aegis.errors import AegisError, InvalidInput, NotFound, Overloaded, TooLarge, Unavailable
+from aegis.scope import Scope, new_id
+from aegis.services import Services
+from aegis.settings import ChatSettings
+from agents.remember import turn_of
+from agents.retrieve import document_filter, moment
+from agents.state import Context, State
+from graphs.followups import FollowUps
+from graphs.wiring import graph_of, now
+from memory.conversations import Conversations, Turn, TurnState
+from retrieval.search import Mode
+
+logger = logging.getLogger(__name__)
+
+MAX_TOP_K = 100
+MAX_STEPS = 40  # of the graph in one run: twice what the longest way with three rewrites needs
+KEEP_SECONDS = 300.0  # a run that ended, for those who come back
+KEEP_RUNS = 256
+CLOSE_SECONDS = 10.0
+
+EventKind = Literal["metadata", "step", "token", "citations", "followups", "done", "error"]
+_UNEXPECTED = "Something went wrong while answering; the server's log says what."
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`data` is JSON-able: metadata {turn_id, conversation_id}; step {node, state, summary, took_ms, detail} with state
+    start or end; token {text}; citations {citations}; followups {questions}; done: the turn; error {code, message}."""
+
+    kind: EventKind
+    data: Mapping[str, Any]
+
+
+class Run:
+    """One turn under way, or just over."""
+
+    def __init__(self, turn: Turn, context: Context) -> None:
+        self.turn = turn
+        self.context = context
+        self.error: AegisError | None = None
+        self._events: list[Event] = []
+        self._changed = asyncio.Event()
+        self._ended = False
+        self._task: asyncio.Task[None] | None = None
+        self._interruptible = True
+
+    @property
+    def turn_id(self) -> str:
+        return self.turn.id
+
+    @property
+    def conversation_id(self) -> str:
+        return self.turn.conversation_id
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    async def events(self) -> AsyncGenerator[Event]:
+        """From the beginning, then as they come, to `done` or `error`. Any number may watch; leaving harms nothing."""
+        position = 0
+        while True:
+            while position < len(self._events):
+                yield self._events[position]
+                position += 1
+            if self._ended:
+                return
+            await self._changed.wait()
+
+    async def result(self) -> Turn:
+        """The turn when it is over: done, stopped or failed (then `error` says why)."""
+        async with aclosing(self.events()) as events:
+            async for _ in events:
+                pass
+        return self.turn
+
+    async def stop(self) -> None:
+        """End it; what was written so far is kept. Returns when the turn is committed."""
+        self.cancel()
+        await self.result()
+
+    def cancel(self) -> None:
+        if self._task is not None and self._interruptible:
+            self._interruptible = False
+            self._task.cancel()
+
+    def started(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    def settling(self) -> None:
+        """From here on nothing can be stopped: the turn is being committed."""
+        self._interruptible = False
+
+    def publish(self, kind: EventKind, **data: Any) -> None:
+        self._events.append(Event(kind, data))
+        self._wake()
+
+    def end(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+class _Progress:
+    """What a run's stream has brought so far."""
+
+    def __init__(self, run: Run, question: str) -> None:
+        self.run = run
+        self.state: State = {"question": question, "standalone": question}
+        self.text: list[str] = []
+        self._begun = time.perf_counter()
+        self._first: float | None = None
+
+    def take(self, mode: str, chunk: Any) -> None:
+        if mode == "values":
+            self.state = chunk
+        elif chunk.get("type") == "token":
+            self._token(str(chunk.get("text", "")))
+        elif chunk.get("type") == "step":
+            self.run.publish("step", **{key: value for key, value in chunk.items() if key != "type"})
+
+    def written(self) -> State:
+        """With the text as far as it has come, where no node has settled the answer yet."""
+        if self.state.get("answer"):
+            return self.state
+        return cast(State, {**self.state, "answer": "".join(self.text)})
+
+    def measure(self, outcome: str) -> None:
+        state = self.state
+        telemetry.TURNS.labels(state.get("route", "none"), outcome).inc()
+        model = state.get("model", "")
+        if not model:
+            return
+        telemetry.TOKENS.labels(model, "in").inc(state.get("tokens_in", 0))
+        telemetry.TOKENS.labels(model, "out").inc(state.get("tokens_out", 0))
+        if self._first is not None:
+            telemetry.FIRST_TOKEN_SECONDS.labels(model).observe(self._first)
+
+    def _token(self, text: str) -> None:
+        if not text:
+            return
+        if self._first is None:
+            self._first = time.perf_counter() - self._begun
+        self.text.append(text)
+        self.run.publish("token", text=text)
+
+
+class Answering:
+    """`graph` is compiled. `followups` proposes questions once an answer stands."""
+
+    def __init__(
+        self,
+        graph: Any,
+        conversations: Conversations,
+        settings: ChatSettings,
+        followups: Callable[[Scope, State], Awaitable[list[str]]],
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        self._graph = graph
+        self._conversations = conversations
+        self._settings = settings
+        self._followups = followups
+        self._clock = clock
+        self._runs: dict[str, Run] = {}  # by turn, oldest first
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def ask(
+        self,
+        scope: Scope,
+        question: str,
+        *,
+        conversation_id: str | None = None,
+        mode: str = "hybrid",
+        top_k: int | None = None,
+        as_of: datetime | str | None = None,
+        known_at: int | None = None,
+        filters: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Begin a turn. On return its question is durable and its run under way, whoever leaves.
+
+        Raises InvalidInput, TooLarge, NotFound (another user's conversation), Overloaded, StoreUnavailable.
+        """
+        self._check(question, conversation_id, mode, top_k)
+        document_filter(filters or {})
+        at = moment(as_of, "as_of")
+        turn = Turn(new_id(), conversation_id or new_id(), question, mode=mode, created_at=self._clock())
+        context = Context(
+            user=scope.user,
+            collections=tuple(sorted(scope.collections)),
+            conversation_id=turn.conversation_id,
+            turn_id=turn.id,
+            mode=mode,
+            top_k=top_k or Context.top_k,
+            as_of=at.isoformat() if at else None,
+            known_at=known_at,
+            filters=dict(filters or {}),
+        )
+        run = Run(turn, context)
+        self._admit(run)
+        try:
+            await self._conversations.begin(scope, turn)
+        except BaseException:
+            del self._runs[turn.id]
+            raise
+        task = asyncio.create_task(self._drive(run, scope), name=f"turn {turn.id}")
+        run.started(task)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return run
+
+    def running(self, scope: Scope, conversation_id: str) -> Run | None:
+        """The newest turn that this conversation is waiting for."""
+        for run in reversed(self._runs.values()):
+            if run.conversation_id == conversation_id and run.context.user == scope.user and not run.ended:
+                return run
+        return None
+
+    def run(self, scope: Scope, turn_id: str) -> Run:
+        """A run under way, or one that ended within the last minutes. Raises NotFound."""
+        run = self._runs.get(turn_id)
+        if run is None or run.context.user != scope.user:
+            raise NotFound(f"No run of turn {turn_id} is under way.", turn_id=turn_id)
+        return run
+
+    async def aclose(self) -> None:
+        """Stop what runs, keeping what was written, and take no more."""
+        self._closed = True
+        for run in self._runs.values():
+            run.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+
+    def _check(self, question: str, conversation_id: str | None, mode: str, top_k: int | None) -> None:
+        limit = self._settings.max_question_chars
+        if not question.strip():
+            raise InvalidInput("The question is empty; ask something.")
+        if len(question) > limit:
+            raise TooLarge(f"The question has {len(question)} characters; at most {limit} are taken.", limit=limit)
+        if mode not in get_args(Mode):
+            raise InvalidInput(f"mode is {mode!r}; it can be {', '.join(get_args(Mode))}.", mode=mode)
+        if top_k is not None and not 1 <= top_k <= MAX_TOP_K:
+            raise InvalidInput(f"top_k is {top_k}; it can be 1 to {MAX_TOP_K}.", top_k=top_k)
+        if conversation_id is not None:
+            _check_id(conversation_id)
+
+    def _admit(self, run: Run) -> None:
+        if self._closed:
+            raise Unavailable("The server is stopping; try again shortly.")
+        self._sweep()
+        running = sum(not run.ended for run in self._runs.values())
+        if running >= self._settings.max_running:
+            raise Overloaded(f"{running} questions are being answered already; try again in a few seconds.")
+        self._runs[run.turn_id] = run
+
+    def _sweep(self) -> None:
+        """Forget the oldest runs that ended, beyond those kept for people who come back."""
+        ended = [turn_id for turn_id, run in self._runs.items() if run.ended]
+        for turn_id in ended[: max(0, len(ended) - KEEP_RUNS)]:
+            del self._runs[turn_id]
+
+    async def _drive(self, run: Run, scope: Scope) -> None:
+        progress = _Progress(run, run.turn.question)
+        run.publish("metadata", turn_id=run.turn_id, conversation_id=run.conversation_id)
+        outcome: TurnState = "done"
+        try:
+            async with asyncio.timeout(self._settings.deadline):
+                await self._stream(run, progress)
+        except asyncio.CancelledError:
+            outcome = "stopped"
+        except TimeoutError:
+            run.error = Unavailable(f"The answer took longer than {self._settings.deadline:g} s and was ended.")
+        except AegisError as error:
+            run.error = error
+        except Exception:  # whatever it is, the turn ends with an error that is told
+            logger.exception("Turn %s failed", run.turn_id)
+            run.error = AegisError(_UNEXPECTED)
+        run.settling()
+        try:
+            await self._settle(run, scope, progress, "failed" if run.error else outcome)
+        finally:
+            run.end()
+            asyncio.get_running_loop().call_later(KEEP_SECONDS, self._runs.pop, run.turn_id, None)
+
+    async def _stream(self, run: Run, progress: _Progress) -> None:
+        stream = self._graph.astream(
+            {"question": run.turn.question},
+            context=run.context,
+            stream_mode=["custom", "values"],
+            config={"recursion_limit": MAX_STEPS},
+        )
+        async with aclosing(stream) as chunks:
+            async for mode, chunk in chunks:
+                progress.take(mode, chunk)
+
+    async def _settle(self, run: Run, scope: Scope, progress: _Progress, outcome: TurnState) -> None:
+        state = progress.written()
+        run.turn = replace(turn_of(run.context, state, outcome), created_at=run.turn.created_at)
+        if outcome != "done":  # a run that came to its end was committed by its last node
+            await self._commit(run, scope)
+        progress.measure(outcome if outcome != "done" else ("abstained" if run.turn.abstained else "answered"))
+        if run.error is not None:
+            run.publish("error", code=run.error.code, message=run.error.message)
+            return
+        if not progress.text and run.turn.answer:
+            run.publish("token", text=run.turn.answer)
+        if run.turn.citations:
+            run.publish("citations", citations=[asdict(citation) for citation in run.turn.citations])
+        if outcome == "done" and (questions := await self._proposed(scope, state)):
+            run.publish("followups", questions=questions)
+        run.publish("done", **told(run.turn))
+
+    async def _commit(self, run: Run, scope: Scope) -> None:
+        try:
+            await self._conversations.finish(scope, run.turn)
+        except AegisError as error:
+            logger.error("Turn %s could not be saved: %s", run.turn_id, error)
+            run.error = run.error or error
+
+    async def _proposed(self, scope: Scope, state: State) -> list[str]:
+        try:
+            return await self._followups(scope, state)
+        except AegisError as error:
+            logger.warning("No questions to go on with: %s", error)
+            return []
+
+
+def told(turn: Turn) -> dict[str, Any]:
+    """A turn as `done` carries it."""
+    return {
+        "answer": turn.answer,
+        "abstained": turn.abstained,
+        "citations": [asdict(citation) for citation in turn.citations],
+        "route": turn.route,
+        "conversation_id": turn.conversation_id,
+        "turn_id": turn.id,
+        "model": turn.model,
+        "timings": dict(turn.timings),
+        "state": turn.state,
+        "standalone": turn.standalone,
+        "tokens_in": turn.tokens_in,
+        "tokens_out": turn.tokens_out,
+        "cost": turn.cost,
+        "epoch": turn.epoch,
+        "notes": list(turn.notes),
+    }
+
+
+def _check_id(conversation_id: str) -> None:
+    with suppress(ValueError):
+        if str(uuid.UUID(conversation_id)) == conversation_id.lower():
+            return
+    raise InvalidInput(f"{conversation_id[:80]!r} is not a conversation id; ids are UUIDs.")
+
+
+@asynccontextmanager
+async def open_answering(services: Services) -> AsyncGenerator[Answering]:
+    graph = graph_of(services).compile(name="rag")
+    answering = Answering(graph, services.conversations, services.settings.chat, FollowUps(services.catalogue), now)
+    try:
+        yield answering
+    finally:
+        await answering.aclose()

@@ -1,0 +1,78 @@
+"""A node as the graph runs it: timed, shown to whoever watches, and with its scope resolved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from langgraph.runtime import Runtime
+from langgraph.types import Overwrite
+
+from aegis import telemetry
+from aegis.scope import Scope
+from agents.state import Context, State
+from graphs.summaries import detail, summary
+
+Scopes = Callable[[Context], Awaitable[Scope]]
+"""What a run that does not say may see."""
+
+_REDUCED: Mapping[str, Any] = {"found": [], "notes": [], "timings": {}, "steps": []}
+_FRESH: Mapping[str, Any] = {
+    "query": "", "facts": [], "path": [], "enough": False, "judged": 0.0, "attempts": 0, "answer": "",
+    "abstained": False, "citations": [], "model": "", "tokens_in": 0, "tokens_out": 0,
+}  # fmt: skip
+
+
+class Node(Protocol):
+    async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """`first`: forgets what an earlier run left in the state, where a checkpointer keeps it (`langgraph dev`)."""
+
+    name: str
+    node: Node
+    scopes: Scopes
+    first: bool = False
+
+    async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+        runtime.stream_writer(_event(self.name, "start"))
+        started = time.perf_counter()
+        changes = await self.node(state, await self._resolved(runtime))
+        took = time.perf_counter() - started
+        telemetry.NODE_SECONDS.labels(self.name).observe(took)
+        return self._with_step(changes, _event(self.name, "end", changes, round(took * 1000, 3)), runtime)
+
+    async def _resolved(self, runtime: Runtime[Context]) -> Runtime[Context]:
+        context = runtime.context or Context()
+        if context.collections is None:
+            visible = await self.scopes(context)
+            context = replace(context, user=visible.user, collections=tuple(sorted(visible.collections)))
+        return runtime.override(context=context)
+
+    def _with_step(self, changes: dict[str, Any], event: dict[str, Any], runtime: Runtime[Context]) -> dict[str, Any]:
+        runtime.stream_writer(event)
+        shown = {key: event[key] for key in ("node", "summary", "took_ms", "detail")}
+        changes = {**changes, "timings": {self.name: event["took_ms"]}, "steps": [shown]}
+        if not self.first:
+            return changes
+        anew = {key: Overwrite(changes.get(key, empty)) for key, empty in _REDUCED.items()}
+        return {**_FRESH, **changes, **anew}
+
+
+def _event(
+    node: str, state: str, changes: Mapping[str, Any] | None = None, took_ms: float | None = None
+) -> dict[str, Any]:
+    found = changes or {}
+    words = summary(node, found) if state == "end" else ""
+    return {
+        "type": "step",
+        "node": node,
+        "state": state,
+        "summary": words,
+        "took_ms": took_ms,
+        "detail": detail(found) if state == "end" else {},
+    }

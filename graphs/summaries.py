@@ -1,0 +1,99 @@
+"""What each step found, in a few words and as a small JSON object, from the keys it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+SHOWN_HITS = 5
+SHOWN_FACTS = 5
+SHOWN_CHARS = 300
+
+Changes = Mapping[str, Any]
+
+
+def summary(node: str, changes: Changes) -> str:
+    describe = _SUMMARIES.get(node)
+    return describe(changes) if describe else ""
+
+
+def detail(changes: Changes) -> dict[str, Any]:
+    """Ids, titles, scores and short texts only."""
+    shown = {key: changes[key] for key in ("route", "enough", "judged", "model", "path") if changes.get(key)}
+    for key in ("standalone", "query"):
+        if changes.get(key):
+            shown[key] = str(changes[key])[:SHOWN_CHARS]
+    if found := changes.get("found"):
+        shown["hits"] = [dict(hit) for hit in sorted(found, key=lambda hit: -hit["score"])[:SHOWN_HITS]]
+    if facts := changes.get("facts"):
+        shown["facts"] = [{**fact, "text": fact["text"][:SHOWN_CHARS]} for fact in facts[:SHOWN_FACTS]]
+    if notes := changes.get("notes"):
+        shown["notes"] = list(notes)
+    return shown
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _condensed(changes: Changes) -> str:
+    return f"Understood as: {str(changes['standalone'])[:SHOWN_CHARS]}"
+
+
+def _recalled(changes: Changes) -> str:
+    recalled = changes.get("recalled", ())
+    return f"{_count(len(recalled), 'earlier turn')} found" if recalled else "Not about earlier turns"
+
+
+def _routed(changes: Changes) -> str:
+    return {
+        "retrieve": "Look in the documents",
+        "relate": "Look in the documents and the graph",
+        "converse": "Small talk",
+        "inventory": "Count in the catalogue",
+        "recall": "Look in our conversations",
+    }[changes["route"]]
+
+
+def _retrieved(changes: Changes) -> str:
+    if changes.get("notes"):
+        return "The index was out of reach"
+    return f"{_count(len(changes.get('found', ())), 'passage')} found"
+
+
+def _consulted(changes: Changes) -> str:
+    if changes.get("notes"):
+        return "; ".join(changes["notes"])
+    facts, found = changes.get("facts", ()), changes.get("found", ())
+    path = f", path {' → '.join(changes['path'])}" if changes.get("path") else ""
+    return f"{_count(len(facts), 'fact')} and {_count(len({hit['chunk_id'] for hit in found}), 'passage')} found{path}"
+
+
+def _grounded(changes: Changes) -> str:
+    return "The passages answer it" if changes.get("enough") else "The passages hardly answer it"
+
+
+def _generated(changes: Changes) -> str:
+    return f"Written by {changes['model']}" if changes.get("model") else "Written"
+
+
+def _verified(changes: Changes) -> str:
+    return f"{_count(len(changes.get('citations', ())), 'citation')} checked"
+
+
+_SUMMARIES: Mapping[str, Callable[[Changes], str]] = {
+    "condense": _condensed,
+    "recall": _recalled,
+    "route": _routed,
+    "retrieve": _retrieved,
+    "consult_graph": _consulted,
+    "ground": _grounded,
+    "rewrite": lambda changes: f"Searching again for: {str(changes.get('query', ''))[:SHOWN_CHARS]}",
+    "generate": _generated,
+    "verify": _verified,
+    "abstain": lambda _: "No answer in the documents",
+    "inventory": lambda changes: "Declined" if changes.get("abstained") else "Counted",
+    "converse": lambda _: "Answered without looking anything up",
+    "recount": lambda changes: "Nothing to tell" if changes.get("abstained") else "Told from earlier turns",
+    "remember": lambda _: "Saved",
+}
