@@ -79,11 +79,9 @@ class Citations:
     higher_is_better: bool = True
 
     def score(self, seen: Observation) -> float | None:
-        if seen.case.abstain and not seen.holds:
-            return None
-        if not seen.holds:
-            return 0.0 if _owes_citation(seen.case) else None
-        return sum(seen.holds) / len(seen.holds)
+        if seen.holds:
+            return sum(seen.holds) / len(seen.holds)
+        return 0.0 if seen.answered and _owes_citation(seen.case) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +154,7 @@ def jaccard(one: Iterable[str], other: Iterable[str]) -> float:
 
 
 def _owes_citation(case: Case) -> bool:
-    return bool(case.expect or case.source or (case.saved and case.saved.documents))
+    return not case.abstain and bool(case.expect or case.source or (case.saved and case.saved.documents))
 
 
 def _text(seen: Observation) -> str:

@@ -70,7 +70,8 @@ def test_citations_are_the_share_that_holds_and_an_answer_owes_one() -> None:
     assert Citations().score(_seen(holds=(True, False))) == 0.5
     assert Citations().score(_seen(Answer("42", False), (), expect=[["42"]])) == 0
     assert Citations().score(_seen(Answer("Hello!", False), ())) is None
-    assert Citations().score(_seen(NO, (), abstain=True)) is None
+    assert Citations().score(_seen(NO, (), expect=[["42"]])) is None  # silence owes none
+    assert Citations().score(_seen(YES, (False,), abstain=True)) == 0
 
 
 def test_sources_by_name_and_against_a_saved_answer() -> None:
