@@ -7,7 +7,7 @@ from typing import Any
 
 from langgraph.runtime import Runtime
 
-from agents.state import Context, State
+from agents.state import Context, State, token
 
 TITLES = 3
 
@@ -18,7 +18,7 @@ class Abstain:
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         answer = abstention(state)
-        runtime.stream_writer({"type": "token", "text": answer})
+        runtime.stream_writer(token(answer))
         return {"answer": answer, "abstained": True, "citations": []}
 
 

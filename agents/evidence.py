@@ -31,7 +31,8 @@ async def gather(source: Chunks, scope: Scope, state: State, limit: int = PASSAG
         order.append(fact["chunk_id"])
     ids = [identifier for identifier in dict.fromkeys(order) if identifier][:limit]
     chunks = await source.chunks(scope, ids) if ids else []
-    return [(_passage(i, chunk, scores[chunk.id]), chunk) for i, chunk in enumerate(chunks, start=1)]
+    markers = {identifier: i for i, identifier in enumerate(ids, start=1)}  # the same when a chunk is erased meanwhile
+    return [(_passage(markers[chunk.id], chunk, scores[chunk.id]), chunk) for chunk in chunks]
 
 
 def asked_of(state: State) -> str:

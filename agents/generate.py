@@ -10,7 +10,7 @@ from langgraph.runtime import Runtime
 
 from agents.evidence import Chunks, asked_of, gather
 from agents.prompts import answer_messages
-from agents.state import Context, State
+from agents.state import Context, State, token
 from inference import Passage, Writer, WriteRequest
 
 
@@ -33,16 +33,16 @@ class Generate:
         request = self._request(asked_of(state), [passage for passage, _ in evidence])
         text: list[str] = []
         counts = {"model": "", "tokens_in": 0, "tokens_out": 0}
-        notes = list(state.get("notes", []))
+        notes: list[str] = []
         async with aclosing(self.writer.write(request)) as pieces:
             async for piece in pieces:
                 if piece.text:
                     text.append(piece.text)
-                    runtime.stream_writer({"type": "token", "text": piece.text})
+                    runtime.stream_writer(token(piece.text))
                 if piece.tokens_in or piece.tokens_out:
                     counts |= {"tokens_in": piece.tokens_in, "tokens_out": piece.tokens_out}
                 counts["model"] = piece.model or counts["model"]
-                if piece.note and piece.note not in notes:
+                if piece.note:
                     notes.append(piece.note)
         return {"answer": "".join(text), **counts, "notes": notes}
 

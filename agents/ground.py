@@ -20,7 +20,7 @@ from langgraph.runtime import Runtime
 from agents.evidence import Chunks, asked_of, gather
 from agents.state import Context, State
 from inference import Passage
-from inference.extractive import Candidate, Embed, candidates
+from inference.extractive import READ_CHARS, Candidate, Embed, candidates
 from inference.questions import Asked, asked, has_form
 from inference.words import STOP, content_words, coverage, rarity, tokens
 
@@ -108,7 +108,7 @@ def _words(passage: Passage) -> frozenset[str]:
 
 
 async def _nearest(question: str, head: Sequence[Candidate], embed: Embed) -> float:
-    vectors = await embed([question, *(f"{c.passage.title} {c.text}" for c in head)])
+    vectors = await embed([question[:READ_CHARS], *(f"{c.passage.title} {c.text}" for c in head)])
     return max(0.0, float((vectors[1:] @ vectors[0]).max()))
 
 

@@ -7,7 +7,7 @@ nothing supports becomes an abstention.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from langgraph.runtime import Runtime
 from agents.abstain import abstention
 from agents.evidence import Chunks, gather
 from agents.prompts import NOT_FOUND
-from agents.state import Context, State
+from agents.state import Context, State, token
 from inference.sentences import Sentence, sentences
 from inference.words import content_words
 from memory.conversations import Citation
@@ -89,21 +89,22 @@ class Verify:
         if state.get("abstained"):
             return {"citations": []}
         evidence = await gather(self.chunks, runtime.context.scope, state)
-        answer, citations = verified(state.get("answer", ""), [chunk for _, chunk in evidence])
+        answer, citations = verified(state.get("answer", ""), {passage.marker: chunk for passage, chunk in evidence})
         if citations:
             return {"answer": answer, "citations": [asdict(citation) for citation in citations], "abstained": False}
-        notes = list(state.get("notes", []))
-        if not _REFUSAL.search(answer):
-            notes.append(WITHHELD)
-        return {"answer": abstention(state), "citations": [], "abstained": True, "notes": notes}
+        refusal = abstention(state)
+        if not answer:
+            runtime.stream_writer(token(refusal))
+        notes = [WITHHELD] if answer and not _REFUSAL.search(answer) else []
+        return {"answer": refusal, "citations": [], "abstained": True, "notes": notes}
 
 
-def verified(answer: str, chunks: Sequence[Chunk]) -> tuple[str, list[Citation]]:
+def verified(answer: str, chunks: Mapping[int, Chunk]) -> tuple[str, list[Citation]]:
     """The answer with its markers mended, and a citation for each marker and quote, in order of appearance.
 
-    `chunks[n - 1]` is passage n. A refusal in the model's own words has no citation.
+    `chunks[n]` is passage n. A refusal in the model's own words has no citation.
     """
-    sources = {marker: _source(chunk) for marker, chunk in enumerate(chunks, start=1)}
+    sources = {marker: _source(chunk) for marker, chunk in chunks.items()}
     claims = [_bound(claim, sources) for claim in _claims(_mended(answer))]
     claims = [_completed(claims, i, sources) for i in range(len(claims))]
     citations = list(dict.fromkeys(_citations(claims, sources)))
@@ -174,7 +175,7 @@ def _with_markers(claim: Claim, markers: Sequence[int]) -> Claim:
 
 def _blocks_marked(claims: Sequence[Claim]) -> list[Claim]:
     follows = [claim.lead for claim in claims[1:]] + ["\n\n"]
-    return [replace(claim, ends_block="\n\n" in lead) for claim, lead in zip(claims, follows, strict=True)]
+    return [replace(claim, ends_block="\n\n" in lead) for claim, lead in zip(claims, follows, strict=False)]
 
 
 def _bound(claim: Claim, sources: dict[int, Source]) -> Claim:

@@ -23,6 +23,7 @@ PASSAGES = 8  # more are not read: the answer stands near the top or nowhere
 COMPARED = 24  # sentences that the embedder sees, best by words first
 PREVIOUS = 0.3  # share of what the sentence before (or the title) adds to the coverage
 COSINE = 0.5
+READ_CHARS = 2000  # of a question, when its meaning is compared
 PASSAGE = 0.5
 WORTH = 0.5  # a further sentence must have this share of the best one's score
 LIST_LIMIT = 700  # code points of a list that is quoted with the sentence that announces it
@@ -87,6 +88,7 @@ async def rank(question: str, passages: Sequence[Passage], embed: Embed) -> list
         return []
     idf = rarity(c.words for c in found)
     tops = _passage_scores(passages[:PASSAGES])
+    question = question[:READ_CHARS]
     ranked = sorted((Ranked(c, _by_words(wanted, c, idf, tops)) for c in found), key=_best_first)
     return sorted(await _with_cosine(question, ranked, embed), key=_best_first)
 
