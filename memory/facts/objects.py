@@ -11,7 +11,7 @@ from typing import Any
 
 from graphiti_core.edges import EntityEdge
 from graphiti_core.nodes import EntityNode, EpisodeType, EpisodicNode
-from sqlalchemy import RowMapping, Table, select
+from sqlalchemy import RowMapping, Table, and_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -130,7 +130,14 @@ async def load_edges(
     connection: AsyncConnection, epoch: int, condition: Any, limit: int | None = None
 ) -> list[EntityEdge]:
     """Visible facts that meet the condition, in order of id."""
-    query = select(facts).where(condition, stated(epoch)).order_by(facts.c.id).limit(limit)
+    return await load_recorded_edges(connection, and_(condition, stated(epoch)), limit)
+
+
+async def load_recorded_edges(
+    connection: AsyncConnection, condition: Any, limit: int | None = None
+) -> list[EntityEdge]:
+    """The same whether visible or not: what a projection holds."""
+    query = select(facts).where(condition).order_by(facts.c.id).limit(limit)
     rows = list((await connection.execute(query)).mappings())
     proofs: dict[str, list[str]] = {row["id"]: [] for row in rows}
     for part in batches(proofs):

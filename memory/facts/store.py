@@ -271,6 +271,11 @@ class FactStore:
         async with self._database.read() as connection:
             return await load_facts(connection, groups_of(scope), at, facts.c.id > after, limit=limit)
 
+    async def page(self, scope: Scope, *, after: str = "", limit: int = 100) -> list[Fact]:
+        at = await self._at(None)
+        async with self._database.read() as connection:
+            return await load_facts(connection, groups_of(scope), at, facts.c.id > after, limit=limit)
+
     async def totals(self, scope: Scope) -> tuple[int, int]:
         at = await self._at(None)
         async with self._database.read() as connection:

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from aegis.database import Database
 from aegis.scope import DEFAULT_COLLECTION, LOCAL_USER, Span, chunk_id, content_hash, document_id, version_id
-from memory.extraction import RuleExtractor
+from memory.extraction import Extract, RuleExtractor
 from memory.facts.store import GraphWriter
 from retrieval.catalogue import NEVER, Catalogue, chunks, documents, epochs, versions
 from retrieval.loaders.document import LoadedDocument
@@ -24,7 +24,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 class Library:
     database: Database
     catalogue: Catalogue = field(init=False)
-    epoch: int = 0
+    extracts: dict[str, list[Extract]] = field(default_factory=dict[str, list[Extract]])  # by first chunk
 
     def __post_init__(self) -> None:
         self.catalogue = Catalogue(self.database)
@@ -47,6 +47,7 @@ class Library:
         pieces = list(_pieces(texts, headings))
         ids = [chunk_id(version, piece.span) for piece in pieces]
         extracts = RuleExtractor().extract(LoadedDocument(whole, title, "text/plain"), pieces)
+        self.extracts[ids[0]] = extracts
         async with self.database.write() as connection:
             if visible[0] == 0:
                 await connection.execute(

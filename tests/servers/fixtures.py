@@ -77,27 +77,30 @@ async def fresh_postgres_database(url: str) -> AsyncGenerator[str]:
         await server.close()
 
 
-@pytest.fixture
-async def postgres_database(postgres_url: str, tmp_path: Path) -> AsyncGenerator[Database]:
-    """A fresh store on PostgreSQL, with all tables."""
-    async with fresh_postgres_database(postgres_url) as url:
-        settings = PostgresSettings(kind="postgres", url=SecretStr(url), pool_size=5)
-        async with open_database(settings, tmp_path) as opened:
+@asynccontextmanager
+async def fresh_store(engine: str, request: pytest.FixtureRequest, folder: Path) -> AsyncGenerator[Database]:
+    """A fresh store with all tables on `sqlite` or `postgres`, for fixtures with parameters of their own."""
+    if engine == "sqlite":
+        async with open_database(SQLiteSettings(), folder) as opened:
             await upgrade(opened)
             yield opened
+        return
+    async with fresh_postgres_database(request.getfixturevalue("postgres_url")) as address:
+        settings = PostgresSettings(kind="postgres", url=SecretStr(address), pool_size=5)
+        async with open_database(settings, folder) as opened:
+            await upgrade(opened)
+            yield opened
+
+
+@pytest.fixture
+async def postgres_database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Database]:
+    """A fresh store on PostgreSQL, with all tables."""
+    async with fresh_store("postgres", request, tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.servers)])
 async def any_database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Database]:
     """A fresh store on each engine: contract tests run on both. PostgreSQL only with the `servers` mark."""
-    if request.param == "sqlite":
-        async with open_database(SQLiteSettings(), tmp_path) as opened:
-            await upgrade(opened)
-            yield opened
-        return
-    url = request.getfixturevalue("postgres_url")
-    async with fresh_postgres_database(url) as address:
-        settings = PostgresSettings(kind="postgres", url=SecretStr(address), pool_size=5)
-        async with open_database(settings, tmp_path) as opened:
-            await upgrade(opened)
-            yield opened
+    async with fresh_store(request.param, request, tmp_path) as opened:
+        yield opened

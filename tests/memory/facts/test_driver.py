@@ -152,7 +152,7 @@ async def test_chunks_are_episodes(any_database: Database, graphiti: Graphiti) -
 
 
 async def test_cypher_is_refused(any_database: Database, graphiti: Graphiti) -> None:
-    with pytest.raises(InvalidInput, match="answers no Cypher.*MATCH"):
+    with pytest.raises(InvalidInput, match=r"answers no Cypher.*MATCH"):
         await graphiti.driver.execute_query("MATCH (n) RETURN n")
     with pytest.raises(InvalidInput, match="answers no Cypher"):
         await graphiti.build_communities(["d_x"])
