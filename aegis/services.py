@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from inference.routing import RoutedWriter
     from memory.conversations import SqlConversations
     from memory.facts import Neighbourhoods
+    from memory.facts.neo4j import Neo4jGraph
     from memory.facts.store import FactStore
     from memory.modes import ModeSearcher
     from retrieval.blobs import Blobs
     from retrieval.catalogue import Catalogue
     from retrieval.embedding import Embedder
     from retrieval.intake import Intake
-    from retrieval.keywords import KeywordEncoder
-    from retrieval.projection import Projection, Resettable, VectorProjection
+    from retrieval.projection import Projection, Resettable, Target, VectorProjection
 
 logger = logging.getLogger(__name__)
 
@@ -150,6 +150,7 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
     from retrieval.catalogue import Catalogue
     from retrieval.embedding import open_embedder
     from retrieval.keywords import KeywordEncoder
+    from retrieval.projection import Projection, VectorProjection, running
     from retrieval.search import HybridSearcher
 
     embedder = await stack.enter_async_context(open_embedder(settings.embedder))
@@ -161,17 +162,17 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
         vectors, embedder, keywords, catalogue, settings.retrieval, settings.chat.max_question_chars
     )
     searcher = ModeSearcher(hybrid, GraphSearcher(hybrid, MentionFollower(database, catalogue)))
-    projections, vector_projection = await _open_projections(
-        settings, database, outbox, vectors, embedder, keywords, leases, stack
-    )
-    neighbourhoods = await _open_neighbourhoods(settings, database, catalogue, stack)
+    graph = await _open_graph(settings, stack)
+    indexing = VectorProjection(database, outbox, vectors, embedder, keywords, leases, _now)
+    others = [Projection(outbox, target, leases, _now) for target in _projection_targets(graph, database)]
+    projections = await stack.enter_async_context(running(database, outbox, [indexing, *others]))
     ingestion = await _open_ingestion(
         settings, database, outbox, catalogue, blobs, embedder, projections, leases, stack
     )
     conversations = SqlConversations(database, _now)
     await conversations.interrupt_running()
     writer = await stack.enter_async_context(open_writer(settings.ollama, embedder.embed))
-    together = Projections(projections, vector_projection)
+    together = Projections(projections, indexing)
     stack.push_async_callback(together.aclose)
     samples = asyncio.create_task(_take_in_samples(settings, catalogue, ingestion))
     stack.push_async_callback(_cancelled, samples)
@@ -187,7 +188,7 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
         searcher=searcher,
         ingestion=ingestion,
         facts=FactStore(database, catalogue, embedder),
-        neighbourhoods=neighbourhoods,
+        neighbourhoods=_neighbourhoods(graph, database, catalogue),
         conversations=conversations,
         writer=writer,
         projections=together,
@@ -205,39 +206,31 @@ async def _open_vectors(settings: Settings, folder: Path, dimensions: int, stack
     return await stack.enter_async_context(open_qdrant(settings.vectors, dimensions))
 
 
-async def _open_projections(
-    settings: Settings,
-    database: Database,
-    outbox: Outbox,
-    vectors: Resettable,
-    embedder: Embedder,
-    keywords: KeywordEncoder,
-    leases: Leases | None,
-    stack: AsyncExitStack,
-) -> tuple[Sequence[Projection], VectorProjection]:
-    from retrieval.projection import Projection, VectorProjection, running
+async def _open_graph(settings: Settings, stack: AsyncExitStack) -> Neo4jGraph | None:
+    if not isinstance(settings.graph, Neo4jSettings):
+        return None
+    from memory.facts.neo4j import open_neo4j
 
-    first = VectorProjection(database, outbox, vectors, embedder, keywords, leases, _now)
-    everyone: list[Projection] = [first]
-    if isinstance(settings.graph, Neo4jSettings):
-        from memory.facts.neo4j import open_projection_target
-
-        target = await stack.enter_async_context(open_projection_target(settings.graph, database))
-        everyone.append(Projection(outbox, target, leases, _now))
-    await stack.enter_async_context(running(database, outbox, everyone))
-    return everyone, first
+    return await stack.enter_async_context(open_neo4j(settings.graph))
 
 
-async def _open_neighbourhoods(
-    settings: Settings, database: Database, catalogue: Catalogue, stack: AsyncExitStack
-) -> Neighbourhoods:
-    if isinstance(settings.graph, Neo4jSettings):
-        from memory.facts.neo4j import open_neighbourhoods
+def _projection_targets(graph: Neo4jGraph | None, database: Database) -> list[Target]:
+    if graph is None:
+        return []
+    from memory.facts.neo4j import Neo4jProjection
 
-        return await stack.enter_async_context(open_neighbourhoods(settings.graph, database, catalogue))
+    return [Neo4jProjection(graph, database)]
+
+
+def _neighbourhoods(graph: Neo4jGraph | None, database: Database, catalogue: Catalogue) -> Neighbourhoods:
     from memory.facts.neighbourhoods import RelationalNeighbourhoods
 
-    return RelationalNeighbourhoods(database, catalogue)
+    tables = RelationalNeighbourhoods(database, catalogue)
+    if graph is None:
+        return tables
+    from memory.facts.neo4j import Neo4jNeighbourhoods
+
+    return Neo4jNeighbourhoods(graph, tables)
 
 
 async def _open_ingestion(
