@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 from aegis.scope import LOCAL_USER, Scope
 
+TOP_K = 8  # passages a search of a run brings, unless the request says
 MOST_FOUND = 40  # hits a run carries, over all its attempts
 
 Route = Literal["retrieve", "relate", "converse", "inventory", "recall"]
@@ -36,7 +37,7 @@ class Context:
     conversation_id: str = ""
     turn_id: str = ""
     mode: str = "hybrid"
-    top_k: int = 8
+    top_k: int = TOP_K
     as_of: str | None = None
     known_at: int | None = None
     filters: dict[str, Any] = field(default_factory=dict[str, Any])

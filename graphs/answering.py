@@ -22,7 +22,7 @@ from aegis.services import Services
 from aegis.settings import ChatSettings
 from agents.remember import turn_of
 from agents.retrieve import document_filter, moment
-from agents.state import Context, State
+from agents.state import TOP_K, Context, State
 from graphs.followups import FollowUps
 from graphs.wiring import graph_of, now
 from memory.conversations import Conversations, Turn, TurnState
@@ -212,7 +212,7 @@ class Answering:
             conversation_id=turn.conversation_id,
             turn_id=turn.id,
             mode=mode,
-            top_k=top_k or Context.top_k,
+            top_k=top_k or TOP_K,
             as_of=at.isoformat() if at else None,
             known_at=known_at,
             filters=dict(filters or {}),
