@@ -9,18 +9,20 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
-from langchain_ollama import ChatOllama
 from ollama import ResponseError
 
 from aegis.errors import AegisError, ModelFailed, ModelUnavailable
 from aegis.settings import OllamaSettings
 from aegis.telemetry import FIRST_TOKEN_SECONDS, TOKENS
 from inference import ChatMessage, Piece, WriteRequest
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessageChunk, BaseMessage
+    from langchain_ollama import ChatOllama
 
 logger = logging.getLogger(__name__)
 
@@ -107,15 +109,7 @@ class OllamaWriter:
     def __init__(self, settings: OllamaSettings, model: Model) -> None:
         self.name = model.name
         self._settings = settings
-        timeout = httpx.Timeout(settings.timeout, connect=3.0)
-        self._chat = ChatOllama(
-            model=model.name,
-            base_url=settings.url,
-            num_ctx=settings.num_ctx,
-            temperature=0.1,
-            reasoning=False if model.thinks else None,
-            client_kwargs={**client_options(settings.url), "timeout": timeout},
-        )
+        self._chat = _chat_model(settings, model)
 
     async def close(self) -> None:
         """Close its connections. ChatOllama opens two clients and offers no way to close them."""
@@ -215,7 +209,23 @@ async def _until(deadline: float, stream: AsyncIterator[AIMessageChunk]) -> Asyn
         yield chunk
 
 
+def _chat_model(settings: OllamaSettings, model: Model) -> ChatOllama:
+    from langchain_ollama import ChatOllama  # seconds to import: only where there is a server
+
+    timeout = httpx.Timeout(settings.timeout, connect=3.0)
+    return ChatOllama(
+        model=model.name,
+        base_url=settings.url,
+        num_ctx=settings.num_ctx,
+        temperature=0.1,
+        reasoning=False if model.thinks else None,
+        client_kwargs={**client_options(settings.url), "timeout": timeout},
+    )
+
+
 def _messages(messages: Sequence[ChatMessage]) -> list[BaseMessage]:
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
     kinds = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
     return [kinds[message.role](message.text) for message in messages]
 

@@ -32,7 +32,7 @@ _STARTERS = frozenset(_STARTERS_TEXT.split())
 _END = re.compile(r"[.!?…؟।]+[\"'”’»)\]*_`]*(?=\s|$)|[。！？｡]+[\"”’」』）]*")
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘]+$")
 _NEXT = re.compile(r"\s*[\"'“‘«(\[*_`]*(\w+)?")
-_INITIALS = re.compile(r"^(?:[^\W\d_]\.)*[^\W\d_]$")
+_INITIALS = re.compile(r"^(?:[A-ZÀ-Þ]\.)*[A-ZÀ-Þ]$")
 
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _HEADING = re.compile(r"^\s{0,3}#{1,6}\s+\S")
@@ -170,10 +170,10 @@ def _ends_here(text: str, begin: int, match: re.Match[str], end: int) -> bool:
     if match.group()[0] != ".":
         return True
     before = _LAST_WORD.search(text, begin, match.start())
-    last = before.group().casefold().strip("*_`") if before else ""
-    if last in _NEVER:
+    last = before.group().strip("*_`") if before else ""
+    if last.casefold() in _NEVER:
         return False
-    if last in _MAYBE or _INITIALS.match(last):
+    if last.casefold() in _MAYBE or _INITIALS.match(last):
         return word is None or word.casefold() in _STARTERS
     return True
 

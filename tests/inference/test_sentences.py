@@ -22,6 +22,7 @@ def texts(text: str) -> list[str]:
         ("He left at 5 p.m. The office closed.", ["He left at 5 p.m.", "The office closed."]),
         ("It moved to the U.S. Senate later.", ["It moved to the U.S. Senate later."]),
         ('"Really?" she asked. Nobody knew.', ['"Really?" she asked.', "Nobody knew."]),
+        ("A name starts with u_. [1] Another follows.", ["A name starts with u_.", "[1] Another follows."]),
         ("Das ist z.B. gut. Und d.h. fertig.", ["Das ist z.B. gut.", "Und d.h. fertig."]),
         ("东京是日本的首都。它很大！对吗？", ["东京是日本的首都。", "它很大！", "对吗？"]),
         ("- One thing. More of it.\n- Two", ["One thing.", "More of it.", "Two"]),
