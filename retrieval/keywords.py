@@ -17,11 +17,17 @@ class KeywordEncoder:
         self._bm25: Any = Bm25()
 
     def documents(self, texts: Sequence[str]) -> list[Sparse]:
-        return [_sparse(self._bm25.embed_document(text)) for text in texts]
+        """About 10 MB of text per second; holds the interpreter, so pass a handful of chunks at a time."""
+        return [_sparse(self._bm25.embed_document(_encodable(text))) for text in texts]
 
     def query(self, text: str) -> Sparse:
-        return _sparse(self._bm25.embed_query(text))
+        return _sparse(self._bm25.embed_query(_encodable(text)))
 
 
 def _sparse(vector: Any) -> Sparse:
     return Sparse(tuple(vector.indices), tuple(vector.values))
+
+
+def _encodable(text: str) -> str:
+    """Half of a surrogate pair (from a broken JSON escape, say) has no UTF-8 form; the engine would refuse it all."""
+    return text.encode("utf-8", "replace").decode("utf-8")

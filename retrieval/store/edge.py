@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import struct
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -121,7 +122,7 @@ class EdgeStore:
             None if dense is None else dense.tobytes(),
             None if sparse is None else (sparse.indices, sparse.values),
         )
-        found = iter([[Scored(*hit) for hit in half] for half in halves])
+        found = iter([_hits(*half) for half in halves])
         return Candidates([] if dense is None else next(found), [] if sparse is None else next(found))
 
     async def summary(self) -> Summary:
@@ -444,6 +445,11 @@ def _row(point: Point, dimensions: int) -> tuple[str, bytes, tuple[int, ...], tu
     """A point as the child takes it; a vector of zeros is left out, as nothing is like it."""
     dense = check_point(point, dimensions)
     return point.id, dense.tobytes() if dense.any() else b"", point.sparse.indices, point.sparse.values, payload(point)
+
+
+def _hits(ids: str, scores: bytes) -> list[Scored]:
+    """Ids separated by spaces, scores as native doubles: a third of the cost of a pickled list of pairs."""
+    return list(map(Scored, ids.split(), struct.unpack(f"{len(scores) // 8}d", scores)))
 
 
 def _cannot_open(refused: Refused, generation: Path) -> NoReturn:

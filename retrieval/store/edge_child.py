@@ -237,8 +237,8 @@ class Shard:
         limit: int,
         dense: bytes | None,
         sparse: tuple[tuple[int, ...], tuple[float, ...]] | None,
-    ) -> list[list[tuple[str, float]]]:
-        """Best points of each half that was asked for, in the order dense, sparse."""
+    ) -> list[tuple[str, bytes]]:
+        """For each half that was asked for (dense, sparse): its best points' ids, separated by spaces, and scores."""
         matching = _filter(*condition)
         asked: list[Any] = []
         if dense is not None:
@@ -247,7 +247,10 @@ class Shard:
             asked.append(edge.Query.Nearest(edge.SparseVector(list(sparse[0]), list(sparse[1])), using="sparse"))
         requests = [edge.QueryRequest(limit=limit, query=query, filter=matching) for query in asked]
         found = self.engine.query_batch(edge.QueryBatchRequest(requests))
-        return [[(str(hit.id), hit.score) for hit in half] for half in found]
+        return [
+            (" ".join([str(hit.id) for hit in half]), struct.pack(f"{len(half)}d", *[hit.score for hit in half]))
+            for half in found
+        ]
 
     def page(self, offset: str | None) -> tuple[list[tuple[str, int, int]], str | None]:
         """Ids and epochs of up to 1,000 points, and where to go on."""

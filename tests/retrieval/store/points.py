@@ -41,7 +41,8 @@ def point(number: int, **changes: Any) -> Point:
 
 def query(number: int, *, limit: int = 100, dense: bool = True, sparse: bool = True, **conditions: Any) -> VectorQuery:
     """Looks for point `number` by both halves."""
-    condition = PointFilter(**{"collections": frozenset({"default"}), "epoch": EPOCH, **conditions})
+    given: dict[str, Any] = {"collections": frozenset({"default"}), "epoch": EPOCH, **conditions}
+    condition = PointFilter(**given)
     return VectorQuery(condition, limit, axis(number) if dense else None, Sparse((number,), (1.0,)) if sparse else None)
 
 
