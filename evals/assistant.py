@@ -101,7 +101,14 @@ class ApiAssistant:
         if not response.is_success:
             raise _refusal(method, path, response)
         is_json = response.headers.get("content-type", "").startswith("application/json")
-        return response.json() if is_json else response.text
+        if not is_json or not response.content:
+            return response.text
+        try:
+            return response.json()
+        except ValueError as error:
+            raise ModelFailed(
+                f"{method} {path} was answered with what is not JSON: {response.text[:100]!r}."
+            ) from error
 
 
 def answer_of(reply: Mapping[str, Any]) -> Answer:

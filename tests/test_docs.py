@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import typer.main
 
 from aegis.cli import app
+from graphs.rag import Nodes
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -48,3 +50,9 @@ def test_make_targets_exist(page: Path) -> None:
 def test_commands_exist(page: Path) -> None:
     group = typer.main.get_group(app)
     assert set(_COMMAND.findall(page.read_text("utf-8"))) <= set(group.commands)
+
+
+def test_the_drawing_of_a_question_names_every_step() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    drawing = page.partition("## A question")[2].partition("```mermaid")[2].partition("```")[0]
+    assert {field.name for field in fields(Nodes)} <= set(re.findall(r"[a-z_]+", drawing))

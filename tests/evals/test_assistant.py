@@ -72,6 +72,15 @@ async def test_a_reply_of_another_shape_is_an_error_and_not_an_answer(reply: Any
         await assistant.ask("q", None)
 
 
+async def test_json_that_is_none_is_an_error_and_an_empty_reply_is_none() -> None:
+    kind = {"Content-Type": "application/json"}
+    broken = _assistant(lambda _request: httpx.Response(200, text="{", headers=kind))  # pyright: ignore[reportUnknownLambdaType]
+    with pytest.raises(ModelFailed, match="not JSON"):
+        await broken.ask("q", None)
+    silent = _assistant(lambda _request: httpx.Response(204, headers=kind))  # pyright: ignore[reportUnknownLambdaType]
+    await silent.forget("k")
+
+
 async def test_a_server_that_is_gone_is_unavailable() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
