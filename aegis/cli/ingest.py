@@ -94,9 +94,9 @@ def ingest(
     from aegis.cli.client import run
     from aegis.cli.output import console, print_json
     from aegis.settings import Settings
-    from retrieval.loaders import SUFFIXES
+    from retrieval.loaders.formats import supported_extensions
 
-    found = gather(paths, Settings().ingestion.max_file_bytes, SUFFIXES)
+    found = gather(paths, Settings().ingestion.max_file_bytes, supported_extensions())
 
     async def work(client: httpx.AsyncClient) -> list[Any]:
         jobs = [await _send(client, batch, collection, tag or []) for batch in batches(found.files)]
