@@ -297,6 +297,7 @@ class VectorProjection(Projection):
     ) -> None:
         self._points = VectorTarget(database, store, embedder, encoder)
         super().__init__(outbox, self._points, leases, now)
+        self._due = True
         self.progress: tuple[int, int] | None = None  # (chunks done, chunks in all) while rebuilding
         self._database = database
         self._store = store
@@ -353,12 +354,18 @@ class VectorProjection(Projection):
 
     async def _checks(self) -> None:
         """At start, when this replica takes over, and after the store was out of reach."""
-        seen = -1
+        failures, reset = 0, self._store.was_reset
         while True:
-            failures = self.failures
-            if seen != failures and self.failure is None and await self._led() and await self._checked():
-                seen = failures
+            if (self.failures, self._store.was_reset) != (failures, reset):
+                failures, reset, self._due = self.failures, self._store.was_reset, True
+            if self._due and self.progress is None and self.failure is None and await self._led():
+                self._due = False
+                self._due = not await self._checked() or self._due
             await asyncio.sleep(0.25)
+
+    def check_soon(self) -> None:
+        """The store says that it had to start empty."""
+        self._due = True
 
     async def _led(self) -> bool:
         try:

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class PlainPreparer:
         if text.startswith("HUNGRY"):
             bytearray(8 * 2**30)
         if text.startswith("SLOW"):
-            time.sleep(0.3)
+            time.sleep(0.2)
         if text.startswith("REFUSE"):
             raise UnreadableDocument(f"{source} is a scan.")
         pieces: list[Piece] = []
@@ -148,9 +148,15 @@ class MemoryStore:
 
 
 def _moved(point: Point, change: Visibility) -> Point:
-    from dataclasses import replace
-
     return replace(point, visible_from=change.visible_from, visible_until=change.visible_until)
+
+
+class InlineReader(Reader):
+    """Reads in this process, where starting another is not what is tested."""
+
+    async def read(self, digest: str, source: str, title: str | None) -> Prepared:
+        await asyncio.sleep(0)
+        return PlainPreparer()(self._blobs.get_now(digest), source, title)
 
 
 @dataclass
@@ -171,9 +177,7 @@ class World:
 
     async def finished(self, job_id: str, timeout: float = 60) -> Job:
         async with asyncio.timeout(timeout):
-            async for job in self.intake.watch(SCOPE, job_id):
-                last = job
-        return last
+            return [job async for job in self.intake.watch(SCOPE, job_id)][-1]
 
     async def texts(self) -> dict[str, str]:
         """Visible documents: source -> text."""
@@ -195,7 +199,7 @@ async def open_world(
     store: Any = None,
     embedder: Any = None,
     settings: IngestionSettings | None = None,
-    prepare: Any = None,
+    processes: bool = False,
 ) -> AsyncGenerator[World]:
     settings = settings or IngestionSettings(worker_idle=5)
     store, embedder = store or MemoryStore(), embedder or HashEmbedder()
@@ -204,7 +208,8 @@ async def open_world(
     versions = Versions(database, outbox, embedder, NoGraph(), now)
     publisher = Publisher(database, catalogue, outbox, None, [vectors], now)
     jobs = JobTable(database, "test", now)
-    runner = Runner(jobs, versions, publisher, Reader(blobs, prepare or PlainPreparer(), settings), settings)
+    reader = (Reader if processes else InlineReader)(blobs, PlainPreparer(), settings)
+    runner = Runner(jobs, versions, publisher, reader, settings)
     intake = Intake(jobs, runner, publisher, catalogue, blobs, settings)
     async with running(database, outbox, [vectors]), intake.running():
         yield World(intake, catalogue, store, vectors, publisher, outbox, embedder, runner)

@@ -53,7 +53,7 @@ async def test_other_tags_are_a_change_and_unstated_ones_are_not(database: Datab
 
 
 async def test_files_that_fail_do_not_fail_the_job(database: Database, tmp_path: Path) -> None:
-    async with open_world(database, tmp_path, settings=QUICK) as world:
+    async with open_world(database, tmp_path, processes=True, settings=QUICK) as world:
         files = {"good": "fine", "die": "DIE", "hang": "HANG", "bug": "RAISE", "big": "HUNGRY", "scan": "REFUSE"}
         uploads = [upload(name, text) for name, text in files.items()]
         job = await world.intake.submit(SCOPE, [*uploads, upload("empty", ""), upload("last", "also fine")])
@@ -118,7 +118,7 @@ async def test_versions_of_one_document_follow_in_the_order_of_submission(databa
 
 
 async def test_cancelling_is_quick_and_leaves_nothing_half_visible(database: Database, tmp_path: Path) -> None:
-    async with open_world(database, tmp_path) as world:
+    async with open_world(database, tmp_path, processes=True) as world:
         await world.ingest(kept="old")
         files = {f"f{n}": f"text {n}" for n in range(15)} | {"hang": "HANG"} | {f"g{n}": "late" for n in range(15)}
         files["kept"] = "new"
@@ -148,16 +148,17 @@ async def test_cancelling_while_the_vector_store_is_away(database: Database, tmp
         assert (await world.intake.cancel(SCOPE, job.id)).state == "cancelled"
         assert time.monotonic() - started < 5
         store.away = False
-        await _eventually(lambda: _consistent(world))
+        async with asyncio.timeout(20):
+            await _consistent(world)
 
 
 async def test_a_job_goes_on_when_the_server_is_started_again(database: Database, tmp_path: Path) -> None:
     store = MemoryStore()
     files = [upload(f"f{n}", f"SLOW {n}\n\nmore") for n in range(12)]
-    async with open_world(database, tmp_path, store=store) as world:
+    async with open_world(database, tmp_path, processes=True, store=store) as world:
         job = await world.intake.submit(SCOPE, files)
         await _until(world, job.id, done=1)
-    async with open_world(database, tmp_path, store=store) as world:
+    async with open_world(database, tmp_path, processes=True, store=store) as world:
         done = await world.finished(job.id)
         assert (done.state, done.chunks, done.failures) == ("done", 24, [])
         assert len(store.points) == 24
@@ -165,7 +166,7 @@ async def test_a_job_goes_on_when_the_server_is_started_again(database: Database
 
 
 async def test_an_estimate_of_the_time_left(database: Database, tmp_path: Path) -> None:
-    async with open_world(database, tmp_path) as world:
+    async with open_world(database, tmp_path, processes=True) as world:
         job = await world.intake.submit(SCOPE, [upload(f"f{n}", f"SLOW {n}") for n in range(25)])
         seen = [each.seconds_left async for each in world.intake.watch(SCOPE, job.id)]
         stated = [left for left in seen if left is not None]
@@ -204,11 +205,6 @@ async def _until(world: World, job_id: str, done: int) -> None:
                 return
 
 
-async def _consistent(world: World) -> bool:
-    return await world.vectors.verify() and world.vectors.failure is None
-
-
-async def _eventually(condition: object, seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while not await condition():  # type: ignore[operator]
-            await asyncio.sleep(0.2)
+async def _consistent(world: World) -> None:
+    while world.vectors.failure is not None or not await world.vectors.verify():  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.2)
