@@ -33,10 +33,13 @@ async def connect(settings: Settings, command: str) -> AsyncGenerator[httpx.Asyn
         async with httpx.AsyncClient(base_url=owner.url, timeout=TIMEOUT, trust_env=False) as client:
             yield client
         return
+    from aegis.telemetry import configure_logging
     from api.app import create_app, opened  # here, because it takes seconds
 
+    configure_logging("warning")  # before WordLlama is imported, which otherwise makes every library talk
     app = create_app()
     async with opened(app, settings, command=command, patience=PATIENCE):
+        await app.state.services.prepared()  # on an empty folder the samples come first
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url=settings.address, timeout=TIMEOUT) as client:
             yield client
