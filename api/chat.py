@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from aegis.errors import AegisError, ModelFailed, Unavailable
+from aegis.errors import AegisError, Unavailable
 from aegis.scope import Scope
 from api import deps, schemas
 from api.encoding import Json, StrictRoute
@@ -41,6 +41,11 @@ class Run(Protocol):
     def turn_id(self) -> str: ...
     @property
     def conversation_id(self) -> str: ...
+    @property
+    def error(self) -> AegisError | None:
+        """Why it failed, once it is over."""
+        ...
+
     def events(self) -> AsyncIterator[Event]: ...
     async def result(self) -> Turn: ...
     async def stop(self) -> None: ...
@@ -107,9 +112,10 @@ STREAM_RESPONSES: dict[int | str, dict[str, Any]] = {
 async def chat(body: ChatBody, scope: deps.ScopeOf, answering: AnsweringOf, settings: deps.SettingsOf) -> Response:
     """The whole answer, with citations that were checked against the documents."""
     bounded(body.question, settings, "question")
-    turn = await (await _asked(answering, scope, body)).result()
-    if turn.state == "failed":
-        raise ModelFailed("The question could not be answered.", turn_id=turn.id, notes=list(turn.notes))
+    run = await _asked(answering, scope, body)
+    turn = await run.result()
+    if run.error is not None:
+        raise run.error
     return Json(chat_answer(turn))
 
 

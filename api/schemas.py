@@ -266,10 +266,10 @@ class MetadataEvent(BaseModel):
 
 
 class StepEvent(BaseModel):
-    """A node of the graph started or ended; `detail` is what it found, as shown to the reader."""
+    """A node of the graph starts or ends; `detail` is what it found, as shown to the reader."""
 
     node: str
-    state: str
+    state: Literal["start", "end"]
     summary: str
     took_ms: float | None = None
     detail: Any = None
