@@ -155,7 +155,7 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
 
     embedder = await stack.enter_async_context(open_embedder(settings.embedder))
     keywords = KeywordEncoder()
-    vectors = await _open_vectors(settings, folder, embedder.dimensions, stack)
+    vectors = await _open_vectors(settings, folder / "vectors" / embedder.name, embedder.dimensions, stack)
     leases = None if isinstance(settings.database, SQLiteSettings) else Leases(database, new_id())
     outbox, catalogue, blobs = Outbox(database), Catalogue(database), blobs_at(settings.blobs, folder)
     hybrid = HybridSearcher(
@@ -200,7 +200,7 @@ async def _open_vectors(settings: Settings, folder: Path, dimensions: int, stack
     if isinstance(settings.vectors, EdgeSettings):
         from retrieval.store.edge import open_edge
 
-        return await stack.enter_async_context(open_edge(settings.vectors, folder / "vectors", dimensions))
+        return await stack.enter_async_context(open_edge(settings.vectors, folder, dimensions))
     from retrieval.store.server import open_qdrant
 
     return await stack.enter_async_context(open_qdrant(settings.vectors, dimensions))

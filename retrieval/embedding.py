@@ -13,6 +13,7 @@ import numpy as np
 from aegis.settings import WordLlamaSettings
 from retrieval.store import Dense
 
+WIDTH = 256  # of the packaged weights
 BATCH = 32  # texts embedded in one go: about 10 ms, so that nobody waits long for the interpreter
 
 
@@ -33,11 +34,13 @@ class Embedder(Protocol):
 
 
 class WordLlamaEmbedder:
-    name = "wordllama-256"
-    dimensions = 256
+    """`turn`, shape (256, dimensions) with orthonormal rows, makes wider vectors with the same cosines."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, turn: Dense | None = None) -> None:
         self._model = model
+        self._turn = turn
+        self.dimensions = WIDTH if turn is None else turn.shape[1]
+        self.name = f"wordllama-{self.dimensions}"
 
     async def embed(self, texts: Sequence[str]) -> Dense:
         if len(texts) == 1:  # .04 ms: cheaper than a thread
@@ -52,17 +55,24 @@ class WordLlamaEmbedder:
         vectors = np.asarray(self._model.embed(list(texts)), dtype=np.float32)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         lengths[lengths == 0] = 1  # a text without a known token stays the zero vector
-        return (vectors / lengths).astype(np.float32, copy=False)
+        unit = (vectors / lengths).astype(np.float32, copy=False)
+        return unit if self._turn is None else unit @ self._turn
 
 
-def load_wordllama() -> WordLlamaEmbedder:
+def load_wordllama(dimensions: int = WIDTH) -> WordLlamaEmbedder:
     """Loads the packaged weights (about .3 s, 134 MB). Nothing is fetched."""
     import wordllama
 
     package = Path(wordllama.__file__).parent
-    return WordLlamaEmbedder(wordllama.WordLlama.load(cache_dir=package, disable_download=True))
+    model = wordllama.WordLlama.load(cache_dir=package, disable_download=True)
+    return WordLlamaEmbedder(model, None if dimensions == WIDTH else _turn(dimensions))
+
+
+def _turn(dimensions: int) -> Dense:
+    columns, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((dimensions, WIDTH)))
+    return np.ascontiguousarray(columns.T, dtype=np.float32)
 
 
 @asynccontextmanager
 async def open_embedder(settings: WordLlamaSettings) -> AsyncGenerator[Embedder]:
-    yield await asyncio.to_thread(load_wordllama)
+    yield await asyncio.to_thread(load_wordllama, settings.dimensions)
