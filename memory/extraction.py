@@ -30,7 +30,7 @@ _DATES = re.compile(
 )
 _CODE = re.compile(
     r"`([^`\n]{2,60})`"  # between backticks
-    r"|(?<![\w/.])((?:[a-z]\w*\.)+[a-z_]\w*\(\)|[A-Za-z]\w*_\w+|[a-z]+[a-z0-9]*[A-Z]\w*|--[a-z][\w\-]+|[a-z]\w+\(\))"
+    r"|(?<![\w/.])((?:[a-z]\w*\.)+[a-z_]\w*\(\)|[A-Za-z]\w*_\w+|[a-z][a-z0-9]{0,40}[A-Z]\w*|--[a-z][\w\-]+|[a-z]\w+\(\))"
 )
 _LONG_FORM = re.compile(r"\(([A-Z][A-Za-z0-9\-]{1,9})\)")
 _SUBJECTS = tuple(
@@ -243,8 +243,11 @@ def _places(sentence: Sentence, subject: _Subject) -> list[_Place]:
 
 
 def _is_name(name: list[Word], sentence: Sentence, subject: _Subject) -> bool:
-    if len(name) > 1 or any(char.isupper() for char in name[0].text[1:]):
+    if len(name) > 1 or any(char.isupper() or char.isdigit() for char in name[0].text[1:]):
         return True
+    end = name[0].end
+    if _IS_A.match(sentence.text, end) or _BETWEEN.match(sentence.text, end + 1):
+        return True  # the first word of a sentence that states something of it
     joined = key(name[0].text)
     return len(joined) > 1 and (_inside(sentence.text, name[0].start) or joined in subject.inside)
 

@@ -271,11 +271,6 @@ class FactStore:
         async with self._database.read() as connection:
             return await load_facts(connection, groups_of(scope), at, facts.c.id > after, limit=limit)
 
-    async def page(self, scope: Scope, *, after: str = "", limit: int = 100) -> list[Fact]:
-        at = await self._at(None)
-        async with self._database.read() as connection:
-            return await load_facts(connection, groups_of(scope), at, facts.c.id > after, limit=limit)
-
     async def totals(self, scope: Scope) -> tuple[int, int]:
         at = await self._at(None)
         async with self._database.read() as connection:
@@ -304,7 +299,8 @@ class FactStore:
         return list({fact.id: fact for fact in (*both, *either)}.values())
 
     async def _at(self, epoch: int | None) -> int:
-        return await self._epoch.epoch() if epoch is None else epoch
+        newest = await self._epoch.epoch()
+        return newest if epoch is None else min(epoch, newest)  # a later epoch than the newest may be half published
 
 
 async def project_again(database: Database) -> AsyncIterator[int]:
