@@ -176,14 +176,14 @@ def understood(question: str) -> Wanted:
         name=named[1].strip() if named else None,
         period=period[0] if period else None,
         order=order,
-        number=_how_many(words, rest, order),
+        number=_how_many(rest, order),
         groups=_groups(rest),
         unknown=tuple(word for word in words if word not in ignored),
     )
 
 
-def _how_many(words: Sequence[str], text: str, order: str | None) -> int:
-    for word in words:
+def _how_many(text: str, order: str | None) -> int:
+    for word in re.findall(r"\w+", text):
         if word.isdigit() or word in _NUMBERS:
             return max(1, min(SHOWN, int(word) if word.isdigit() else _NUMBERS[word]))
     if order is None:

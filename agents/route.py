@@ -37,7 +37,7 @@ _ROLE = (
     r"(?:founder|author|director|manager|spouse|wife|husband|mother|father|parent|son|daughter|child|sibling|brother|"
     r"sister|performer|singer|composer|producer|inventor|creator|owner|king|queen|president|ceo|head|leader|member|"
     r"employer|employee|successor|predecessor|supplier|customer|parent company|subsidiary|maintainer|architect|designer|"
-    r"writer|capital|birthplace|headquarters|captain|coach|editor|publisher)"
+    r"writer|boss|capital|birthplace|headquarters|captain|coach|editor|publisher)"
 )
 _MORE = r"(?:larger|bigger|smaller|older|younger|newer|faster|slower|cheaper|longer|shorter|higher|lower|earlier|later|better|worse|more|less|fewer)"
 _VERB_BETWEEN = (
@@ -45,15 +45,23 @@ _VERB_BETWEEN = (
     r"depends?|belongs?|reports? to|relies|rely|implements?|replaces?|manages?|leads?|works? (?:for|with|on))"
 )
 
+_BRIEF = (
+    r"(?:ok|okay|k|yes|yeah|yep|no|nope|sure|right|fine|great|cool|nice|wow|perfect|super|awesome|good|lovely|excellent|alright|"
+    r"all right|lol|haha+|hm+|aha|ah|oh|i see|got it|understood|makes sense|then|well|so|interesting|please|test|testing|ping|"
+    rf"thanks|thank you|thx|cheers|a lot|very much|so much|{_GREETING})"
+)
+
 # Small talk: the whole message is nothing else.
 _SMALL_TALK = (
     rf"{_THANKS}\b(?! to\b)(?:[^?]{{0,60}})",
-    r"(?:ok|okay|k|yes|no|yep|nope|sure|right|fine|great|cool|nice|wow|perfect|super|awesome|lol|haha+|hm+|aha|test|testing|ping)",
+    rf"{_BRIEF}(?:[ ,.!;-]+{_BRIEF}){{0,5}}",
     r"(?:bye|goodbye|good bye|bye bye|see (?:you|ya)|farewell|take care|tschüss|au revoir|have a (?:nice|good|great) )\b.{0,30}",
     r"(?:how are you|how do you do|how is it going|how's it going|what's up|sup|how are things)\b.{0,20}",
     r"(?:who|what) (?:are|r) you|(?:what's|what is|whats) your (?:name|purpose|job)|introduce yourself",
     r"what (?:can|do) you do(?: for me)?|how (?:do|can) you (?:work|help)(?: me)?|(?:can|could|will) you help(?: me)?|help(?: me)?",
-    r"are you .{0,40}",
+    r"are you .{0,40}|who (?:made|built|created|programmed|wrote|trained) you|do you (?:sleep|have a name|understand(?: me)?|speak [a-z]+)",
+    r"(?:i )?(?:really |do |much )?appreciate .{0,40}|that (?:makes sense|helps|helped|works|will do|is all|was all|'s all)\b.{0,20}|(?:i|we) (?:see|understand|agree)",
+    r"how (?:can|could|do) you (?:help|assist|support|work)\b.{0,10}|what (?:are|can) you .{0,25}|(?:i am|i'm) (?:bored|tired|happy|sad|back|here|new here|done|fine|good)\b.{0,20}",
     r"(?:you are|you're|u r) (?:\w+ ?){1,4}",
     r"(?:that|this|it)(?: was|'s| is) (?:not |so |very |really |a )*(?:helpful|useful|great|good|bad|wrong|right|nice|perfect|useless|awesome|terrible|funny|interesting)\b.{0,25}",
     r"(?:i am |i'm )?(?:so |very )?sorry\b.{0,40}|my (?:bad|mistake)|never ?mind|no (?:problem|worries)",
@@ -72,6 +80,11 @@ _OFF_TOPIC = (
     r"\b\d+(?:\.\d+)? ?(?:times|plus|minus|divided by|multiplied by|[x*+/]) ?\d+\b|\bsquare root of \d",
     r"^(?:please |can you |could you )?(?:book|order|buy|reserve) (?:me |us )?(?:a|an|some|two|the)\b",
     r"^(?:please |can you |could you )?(?:play|sing|dance|draw|paint)\b",
+    r"\b(?:weather|rain|snow|sunny|forecast)\b.*\b(?:on|this|going to)\b|\bgoing to (?:rain|snow)\b",
+    r"^(?:please |can you |could you )?(?:solve|calculate|compute|integrate|factorise|factorize)\b|\bhow (?:do|can|should) (?:i|you|we) (?:bake|cook|fry|roast|lose weight|get rich|fall asleep)\b|\brecipe for\b",
+    r"^(?:please |can you |could you )?(?:pretend|imagine|act as|act like|role-?play|behave like|talk like|speak like)\b|\b(?:something|anything) (?:funny|interesting|nice)\b",
+    r"^(?:please |can you |could you )?(?:write|compose|draft) (?:me )?(?:a|an|some|my) (?:[\w-]+ ){0,2}(?:message|letter|essay|speech|e-?mail|cover letter|tweet|post|card|review|cv)\b",
+    r"^(?:please |can you |could you )?(?:call|get|hail) (?:me )?(?:a |an )?(?:taxi|cab|uber|doctor|ambulance)\b|^(?:please )?turn (?:on|off|up|down) the (?:light|lights|tv|heating|music|volume)\b",
     r"\bset (?:an? |the |my )(?:alarm|timer|reminder)\b|\b(?:send|write) (?:an? |the )?(?:e-?mail|message|text|sms) to\b|^(?:please )?(?:call|text|phone) (?:my|mum|mom|dad)\b",
     r"\bnear me\b|\bnearby\b|\bshould i (?:break|marry|date|divorce|leave my|quit my)\b",
     r"\b(?:stock|share|bitcoin|crypto) (?:price|market)\b.*\b(?:now|today|currently)\b|\blottery numbers\b|\bhoroscope\b",
@@ -82,13 +95,16 @@ _OFF_TOPIC = (
 
 # About conversations, or about what the asker said of themselves.
 _RECALL = (
+    r"\b(?:i|we|you) (?:have |had |'ve )?(?:just |already |once |earlier |previously |also )*(?:asked|told|said|mentioned|recommended|suggested) (?:you|me|us|that|this|my|about|it|earlier|before)\b",
+    rf"\b(?:didn't|haven't|hadn't|did|have) (?:i|we|you)\b[^?]{{0,25}}\b{_TOLD}\b|\byou (?:gave|showed|sent|named|listed) (?:me|us)\b|\b(?:repeat|rephrase|say) (?:that|this|it|yourself)\b(?: again)?[?.! ]*$",
+    r"\b(?:tool|book|name|link|one|option|file|thing|place|word|number|document|answer)s? (?:that )?you (?:suggested|mentioned|recommended|gave|named|said|told|showed|listed|cited)\b|\bcome back to (?:what|my)\b",
     rf"\b(?:did|have|had) (?:i|we)\b[^?]{{0,40}}\b{_TOLD}\b",
     rf"\b(?:did|have|had) you\b[^?]{{0,20}}\b{_TOLD}\b",
     rf"\b(?:what|as|that|which|where|when) (?:i|we|you)(?: just| last| already| once| had| have)* {_TOLD}\b",
     r"\byou(?: just| already| once)* (?:said|told|mentioned|recommended|suggested|answered|explained|cited)\b",
     r"\b(?:were|was|have) (?:we|i|you) (?:just )?(?:talking|saying|asking|discussing|telling|speaking)\b",
     r"\bwe(?: last| just| already| once)* (?:talked|spoke|chatted|discussed)\b",
-    r"\b(?:our|this|the) (?:whole |entire |last |previous |first |earlier )*(?:conversation|chat)\b(?! (?:store|history table|page|model|api))",
+    r"\b(?:our|this|the) (?:whole |entire |last |previous |first |earlier )*(?:conversation|chat|dialogue)\b(?! (?:store|history table|page|model|api))",
     r"\b(?:my|your) (?:very )?(?:first|second|third|last|previous|earlier|latest|other|original) (?:\w+ )?(?:questions?|messages?|answers?|repl(?:y|ies)|responses?|requests?)\b",
     r"\bdo you (?:still )?(?:remember|recall)\b|\bremind me (?:what|of|when|which|who|where|how)\b|\b(?:asked|said) (?:this|that|it) before\b",
     rf"\b(?:what|who|when|where|how old)(?:'s| is| was| are| were)? my {_PERSONAL}\b(?: called| again)?[?. ]*$",
@@ -106,7 +122,10 @@ _INVENTORY = (
     rf"\b(?:newest|latest|most recent|oldest|longest|shortest|largest|biggest|smallest|last) {_FEW_WORDS}{_DOCUMENT}\b",
     r"\bwhat(?:'s| is| all is) (?:there )?in (?:the|your|my|our|this) (?:knowledge base|index|library|collection|corpus|database|store)\b",
     rf"\b(?:is|are) there (?:a|an|any) {_FEW_WORDS}{_DOCUMENT} (?:called|named|titled|with the (?:name|title|tag)|from|in)\b",
-    rf"\bdo (?:you|we) have (?:a|an|any|access to) {_FEW_WORDS}{_DOCUMENT}\b",
+    rf"\bdo (?:you|we|i) have (?:(?:a|an|any|access to|how many) )?{_FEW_WORDS}{_DOCUMENT}[?. ]*$",
+    rf"\bare there (?:any |some |more )?{_FEW_WORDS}{_DOCUMENT}(?: here| available| yet| in .{{1,30}})?[?. ]*$",
+    r"\bhow (?:large|big) is (?:the|your|our|my) (?:knowledge base|index|library|collection|corpus|database)\b|\b(?:show|list) (?:me )?(?:everything|all) (?:that )?(?:you|we|i) (?:have|know|can see)\b",
+    rf"\b(?:everything|what) (?:that )?(?:was|has been|have been|i|we) (?:recently |just )?(?:uploaded|indexed|ingested|added)\b|^{_FEW_WORDS}{_DOCUMENT} (?:added|uploaded|indexed|ingested) (?:today|yesterday|this|last|recently)\b",
 )
 _ABOUT_CONTENT = (
     r"^(?!.*\bhow many\b)(?!.*\bcount\b)"
@@ -121,11 +140,14 @@ _RELATE = (
     r"\b(?:depends?|dependent|based|builds?|relies|rely) (?:up)?on\b.*\?$|\bdependenc(?:y|ies) (?:of|between)\b",
     r"\b(?:are|is|were|was|do|does|did) both\b|\bboth .{1,60} and\b",
     r"\bthe same [\w -]{1,30} (?:as|for)\b|\b(?:is|are|was|were) .{1,60} the same\b",
-    rf"\b{_MORE} (?:\w+ )?than\b|\bwhich (?:\w+ )?(?:came|was|is|were|started|opened|died|happened) (?:\w+ )?(?:first|last|earlier|later|{_MORE})\b",
+    rf"\b{_MORE} (?:\w+ )?than\b(?! (?:\d|one|two|a |an |the limit|allowed|usual|expected|before))|\bwhich of (?:the|our|these|those) .{{1,40}}\b(?:{_MORE}|first)\b|\bwhich (?:\w+ )?(?:came|was|is|were|started|opened|died|happened) (?:\w+ )?(?:first|last|earlier|later|{_MORE})\b",
     rf"\b(?:who|which|what|where|when|whom)\b.*\b(?:the|its|his|her|their) [\w' -]{{0,40}}?{_ROLE} of (?:the )?[\w' -]{{0,40}}?(?:{_ROLE} of|who|that|which|where)\b",
     rf"\b(?:who|which|what|where|when|in (?:which|what))\b.{{1,60}}\b(?:is|was|were|are|does|did|do) the {_ROLE} of\b.{{3,}}\b(?:born|die|died|work|works|live|lives|lived|study|studied|from|graduate|graduated|now|have|has)\b",
     rf"\bwho (?:is|was|are|were) the {_ROLE} of the {_ROLE} of\b|\bthe {_ROLE} of the (?:film|song|book|author|company|state|country|king|queen|team|person|city|album|show|series|service|project)\b",
     r"\b(?:the|a) (?:person|man|woman|company|team|service|state|city|country|king|queen|author|engine|project|song|film|people|one|ones) (?:who|that|which|where|whose|used)\b",
+    rf"\bthe [\w-]+ of (?:the |a |an )?[\w-]+ (?:of|that|who|which) (?:the |a |an )?[\w-]+ |\bthe [\w-]+ of (?:the )?{_ROLE} of\b",
+    rf"\b(?:when|where|which|what|how|why|in which [\w]+)\b.{{0,30}}\b(?:did|does|do|has|have|was|is|were|are) the {_ROLE} of\b.{{5,}}|\b(?:to|with|for|under|by|from) the {_ROLE} of\b|\b{_ROLE}'s {_ROLE}\b|\b[\w-]+'s {_ROLE}(?:'s)? [\w ]*(?:{_ROLE}|work|live|study|born|from|own|employ)",
+    r"\binteract(?:s|ed|ion)?\b|\bwork together\b|\b(?:do|does|did) .{1,60} (?:and|with) .{1,40} share\b|\bshare(?:d|s)? (?:a|an|the|any|by both)\b|\b(?:influence|affect|impact)(?:s|ed)? (?:the|of|on)\b.{3,}",
     r"\bwho else\b|\bwhich (?:of (?:our|the|these) )?[\w ]{1,30} also\b|\bworked (?:together )?with\b",
     rf"^which [\w-]+(?: [\w-]+)? {_VERB_BETWEEN}\b",
     r"\bwhat (?:depends|relies|builds) on\b|\bhow (?:is|are|was|were) .{1,60} (?:related|connected|linked|tied)\b",

@@ -148,6 +148,9 @@ class Graph:
     async def fact(self, scope: Scope, fact_id: str) -> Fact:
         raise NotFound(fact_id)
 
+    async def page(self, scope: Scope, **_: Any) -> list[Fact]:
+        return []
+
     async def totals(self, scope: Scope) -> tuple[int, int]:
         return 2, 1
 
