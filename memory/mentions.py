@@ -55,7 +55,9 @@ class MentionFollower:
         condition: DocumentFilter | None = None,
     ) -> list[Hit]:
         """All hits and the homes they lead to, best first; scores are at most 1. Only what scope and filter allow."""
-        eyes = _Eyes(scope, await self.catalogue.epoch() if epoch is None else epoch, condition or DocumentFilter())
+        newest = await self.catalogue.epoch()
+        at = newest if epoch is None else min(epoch, newest)  # a later one may be half published
+        eyes = _Eyes(scope, at, condition or DocumentFilter())
         ranked = await self._with_asked(eyes, question, _normalised(hits))
         return await self._with_mentioned(eyes, ranked)
 

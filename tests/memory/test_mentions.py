@@ -97,6 +97,7 @@ async def test_other_collections_epochs_and_filters_stay_out(any_database: Datab
     await library.put("Secret Plan", "Hidden.", collection="board")
     (later,) = await library.put("New Plan", "Not yet published.", visible=(0, 5))
     (tagged,) = await library.put("Tagged Plan", "It has a tag.", tags=["x"])
+    await library.raise_epoch(5)
     follower = MentionFollower(any_database, library.catalogue)
     hits = await hits_of(library, {source: 1.0})
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,15 +30,22 @@ def running_postgres() -> Generator[str]:
             shutil.chown(folder, "postgres", "postgres")
         data = folder / "data"
         _run(binaries / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "-N")
-        log = folder / "log"
-        options = f"-p {port} -k {folder} {OPTIONS}"
-        _run(binaries / "pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "-t", "60", "start")
-        try:
+        with _guarded_server(binaries, data, f"-p {port} -k {folder} {OPTIONS}"):
+            _run(binaries / "pg_isready", "-h", "127.0.0.1", "-p", port, "-t", "1", attempts=300)
             yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
-        finally:
-            _run(binaries / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _guarded_server(binaries: Path, data: Path, options: str) -> Generator[None]:
+    """A server that stops when its input ends: on leaving, and also when the tests are killed."""
+    script = f"{binaries}/postgres -D {data} {options} >{data}/log 2>&1 & read -r line; kill -QUIT $!; wait $!"
+    server = subprocess.Popen([*_as_postgres(), "sh", "-c", script], stdin=subprocess.PIPE, cwd="/")
+    try:
+        yield
+    finally:
+        server.communicate(timeout=30)
 
 
 def _binaries() -> Path:
@@ -52,13 +60,18 @@ def _is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-def _run(*command: object) -> None:
-    words = [str(word) for word in command]
-    if _is_root():
-        words = ["runuser", "-u", "postgres", "--", *words]
-    # Output to a file, not a pipe: the server inherits it and would keep a pipe open.
-    with tempfile.TemporaryFile() as output:
-        done = subprocess.run(words, stdout=output, stderr=subprocess.STDOUT, cwd="/", timeout=90)
-        output.seek(0)
-        if done.returncode != 0:
-            raise ServerMissing(f"{words} failed: {output.read().decode(errors='replace')[-500:]}")
+def _as_postgres() -> list[str]:
+    return ["runuser", "-u", "postgres", "--"] if _is_root() else []
+
+
+def _run(*command: object, attempts: int = 1) -> None:
+    words = [*_as_postgres(), *map(str, command)]
+    output = ""
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(0.1)
+        done = subprocess.run(words, capture_output=True, cwd="/", timeout=90)
+        if done.returncode == 0:
+            return
+        output = (done.stdout + done.stderr).decode(errors="replace")
+    raise ServerMissing(f"{words} failed: {output[-500:]}")

@@ -36,7 +36,7 @@ class FakeFacts:
             self.rows.append((fact, collection, visible))
 
     def _seen(self, scope: Scope, epoch: int | None = None) -> list[Fact]:
-        at = self.epoch if epoch is None else epoch
+        at = self.epoch if epoch is None else min(epoch, self.epoch)
         seen = [
             fact
             for fact, collection, visible in self.rows

@@ -46,6 +46,12 @@ class Subject:
         else:
             await self.home.put(title, text, collection=collection, visible=visible)
 
+    async def raise_epoch(self, value: int) -> None:
+        if isinstance(self.home, FakeFacts):
+            self.home.epoch = value
+        else:
+            await self.home.raise_epoch(value)
+
 
 @pytest.fixture(params=["fake", "sqlite", pytest.param("postgres", marks=pytest.mark.servers)])
 async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Subject]:
@@ -91,12 +97,13 @@ async def test_scopes_never_mix(subject: Subject) -> None:
 async def test_epoch_selects_what_was_known(subject: Subject) -> None:
     await subject.put("A", "Orion Labs uses Blue Glass.", visible=(0, 3))
     await subject.put("A", "Orion Labs uses Green Glass.", visible=(3, NEVER))
-    for epoch, expected in ((0, "Blue Glass"), (2, "Blue Glass"), (3, "Green Glass")):
-        found = await subject.facts.search(SCOPE, "Orion Labs", epoch=epoch)
-        assert [scored.fact.target.name for scored in found] == [expected]
     now = await subject.facts.search(SCOPE, "Orion Labs")
     assert [scored.fact.target.name for scored in now] == ["Blue Glass"]
     assert await subject.facts.entities_named(SCOPE, ["Green Glass"]) == []
+    await subject.raise_epoch(3)
+    for epoch, expected in ((0, "Blue Glass"), (2, "Blue Glass"), (3, "Green Glass"), (9, "Green Glass")):
+        found = await subject.facts.search(SCOPE, "Orion Labs", epoch=epoch)
+        assert [scored.fact.target.name for scored in found] == [expected]
 
 
 async def test_nothing_named_nothing_found(subject: Subject) -> None:
