@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 BATCH = 100  # points per write: a search waits for at most one, some milliseconds
 TRIES = 3  # loads that may crash or hang, and failures in a row, before the files are taken for damaged
 LOCK_WAIT = 20.0  # seconds for the child of a server that was killed to notice and let go of the files
+OPEN_TIMEOUT = 30.0  # seconds until a load counts as hung
+CREATE_TIMEOUT = 30.0
 SCAN_SECONDS = 2.0  # for reading vectors when the last end was not clean
 FLUSH_AFTER = 1.0  # seconds without a write
 BUILD_TIMEOUT = 1800.0  # seconds for each step of a build
@@ -283,7 +285,9 @@ class EdgeStore:
                     _cannot_open(refused, generation)
                 await asyncio.sleep(0.1)
         if all(isinstance(failure, Lost) and not failure.crashed for failure in failures):
-            raise IndexUnavailable(f"the vector index was killed {TRIES} times while it loaded; is memory short?")
+            raise IndexUnavailable(
+                f"the vector index was ended {TRIES} times while it loaded (memory?): {failures[-1]}"
+            )
         raise Damaged(f"it cannot be loaded: {failures[-1]}")
 
     async def _open(self, generation: Path) -> tuple[Child, Path, int]:
@@ -291,7 +295,7 @@ class EdgeStore:
         child = await start_child(self._ended)
         try:
             unindexed = await child.request(
-                "open", str(generation), self._dimensions, SCAN_SECONDS, timeout=3 * self._settings.timeout
+                "open", str(generation), self._dimensions, SCAN_SECONDS, timeout=OPEN_TIMEOUT
             )
         except BaseException:
             await child.discard()
@@ -302,7 +306,7 @@ class EdgeStore:
         generation = await asyncio.to_thread(self._generations.fresh)
         child = await start_child(self._ended)
         try:
-            await child.request("create", str(generation), self._dimensions, timeout=3 * self._settings.timeout)
+            await child.request("create", str(generation), self._dimensions, timeout=CREATE_TIMEOUT)
         except BaseException as error:
             await child.discard()
             if not isinstance(error, Lost | Hung | Refused):

@@ -19,6 +19,10 @@ logger = logging.getLogger(__name__)
 HEADER = struct.Struct("<II")  # length, request number; the same as in edge_child.py
 PENDING = 1024  # requests under way in one child before further ones are turned away
 KEPT_STDERR = 2000
+# Ends that speak against the files: a panic (edge_child.py), or an illegal instruction, abort, bus error, floating
+# point or segmentation fault. Everything else comes from outside: an operator, or a system short of memory.
+CRASHES = frozenset({70, -4, -6, -7, -8, -10, -11})
+WINDOWS_EXCEPTION = 0xC0000000
 
 
 class Lost(Exception):
@@ -136,8 +140,7 @@ class Child:
 
     def _end(self) -> None:
         code = self._process.returncode
-        # A negative code is a signal. 9 comes from outside: an operator, or a system short of memory.
-        crashed = code not in (0, -9, None)
+        crashed = code is not None and (code in CRASHES or code >= WINDOWS_EXCEPTION)
         last = self._stderr.strip().splitlines()[-1:] or [""]
         self._ended = Lost(f"the child process ended with code {code} {last[0]}".rstrip(), crashed=crashed)
         for future in self._pending.values():

@@ -39,13 +39,11 @@ async def store(folder: Path) -> AsyncGenerator[EdgeStore]:
 
 
 def _kill(store: EdgeStore) -> int:
-    """End the child as `kill -9` does, and wait until it is gone."""
+    """End the child as `kill -9` does."""
     pid = store.pid
     assert pid is not None
-    process = psutil.Process(pid)
-    process.kill()
-    with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
-        process.wait(2)
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).kill()
     return pid
 
 
@@ -98,6 +96,7 @@ async def test_killed_in_the_midst_of_writes_and_searches(store: EdgeStore) -> N
     await asyncio.wait(searches)
     assert len(failures) <= 16  # a search waits and is asked once more; it fails only when the second child dies too
     assert await store.summary() == _summary(points)
+    assert store.was_reset is None
 
 
 async def _search_for_ever(store: EdgeStore, wanted: Point, failures: list[IndexUnavailable]) -> None:
@@ -126,15 +125,15 @@ async def _kill_often(store: EdgeStore) -> None:
 
 @posix
 async def test_a_child_that_hangs_is_replaced(folder: Path) -> None:
-    async with open_edge(EdgeSettings(timeout=0.5), folder, DIMENSIONS) as store:
+    async with open_edge(EdgeSettings(timeout=2), folder, DIMENSIONS) as store:
         await store.upsert([point(1)])
         assert store.pid is not None
         os.kill(store.pid, signal.SIGSTOP)
         began = time.monotonic()
         with pytest.raises(IndexUnavailable, match="does not answer"):
             await store.query(query(1))
-        assert time.monotonic() - began < 1
-        async with asyncio.timeout(5):
+        assert time.monotonic() - began < 4
+        async with asyncio.timeout(20):
             while True:
                 with suppress(IndexUnavailable):
                     assert (await store.query(query(1))).dense[0].id == identifier(1)
@@ -219,7 +218,7 @@ def _halve(path: Path) -> None:
 async def _expect_reset(folder: Path) -> str:
     """It opens empty, says why, keeps what was there aside, and works."""
     told: list[str] = []
-    async with open_edge(EdgeSettings(timeout=2), folder, DIMENSIONS, told.append) as store:
+    async with open_edge(EdgeSettings(), folder, DIMENSIONS, told.append) as store:
         assert store.was_reset
         assert told == [store.was_reset]
         assert await store.summary() == Summary(0, 0)
@@ -315,19 +314,15 @@ async def test_an_unclean_end_alone_is_no_damage(folder: Path, indexed: bool) ->
 
 
 @posix
-async def test_a_load_that_hangs_counts_as_damage(folder: Path) -> None:
+async def test_a_load_that_hangs_counts_as_damage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge_module, "OPEN_TIMEOUT", 0.5)
     await _leave_unclean(folder, indexed=False)
     config = next(folder.rglob("edge_config.json"))
     config.unlink()
     os.mkfifo(config)  # reading it never ends
-    reason = await asyncio.wait_for(_expect_reset_after_hang(folder), 20)
-    assert "no answer" in reason
-
-
-async def _expect_reset_after_hang(folder: Path) -> str:
-    async with open_edge(EdgeSettings(timeout=0.3), folder, DIMENSIONS) as store:
+    async with asyncio.timeout(40), open_edge(EdgeSettings(), folder, DIMENSIONS) as store:
         assert store.was_reset
-        return store.was_reset
+        assert "no answer" in store.was_reset
 
 
 async def test_another_width_starts_empty_and_says_so(folder: Path) -> None:
