@@ -52,6 +52,11 @@ class QdrantStore:
         await self.drop()
         await self.prepare()
 
+    @property
+    def was_reset(self) -> str | None:
+        """Always None: a server that lost its points is found by comparing `summary()` with the catalogue."""
+        return None
+
     async def drop(self) -> None:
         """Remove the collection from the server."""
         await self._ask(lambda: self._client.delete_collection(self._collection))
