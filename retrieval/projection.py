@@ -35,6 +35,7 @@ ROWS = 50  # outbox rows of one round
 POINTS = 100  # points of one call to the vector store
 IDS = 500  # chunk ids looked up at a time
 SUMMED = 2000  # chunks whose checksums are added at a time
+GATHER = 0.2  # seconds that rows may gather while nobody waits for them
 POLL = 1.0  # seconds between looks for rows that another replica wrote
 LEASE_SECONDS = 30.0
 PATIENCE = 10.0  # seconds between attempts at a target that stays away
@@ -72,6 +73,8 @@ class Projection:
         self._leases = leases
         self._now = now
         self._applied = 0
+        self._waiting = 0  # callers of caught_up
+        self._hurry = asyncio.Event()
         self._moved = asyncio.Event()
         self._arrived = outbox.listener()
         self._lease_until = 0.0
@@ -104,16 +107,25 @@ class Projection:
             if self.failure:
                 await asyncio.sleep(pause)  # new rows are no reason to hurry
                 pause = min(PATIENCE, pause * 2)
+            elif not self._waiting:
+                self._hurry.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._hurry.wait(), GATHER)
 
     async def caught_up(self) -> None:
         """Returns once everything committed to the outbox before this call has been applied, by any replica."""
         wanted = await self._outbox.last(self.target.topics)
-        while self._applied < wanted:
-            moved = self._moved
-            if await self._outbox.applied(self.name) >= wanted:
-                return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(moved.wait(), 0.25)
+        self._waiting += 1
+        self._hurry.set()
+        try:
+            while self._applied < wanted:
+                moved = self._moved
+                if await self._outbox.applied(self.name) >= wanted:
+                    return
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(moved.wait(), 0.25)
+        finally:
+            self._waiting -= 1
 
     async def applied(self) -> int:
         return await self._outbox.applied(self.name)

@@ -50,6 +50,7 @@ class _Run:
     job_id: str
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     choosing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    ahead: list[tuple[File, bool]] = field(default_factory=list[tuple[File, bool]])  # looked at, not yet taken
     stages: dict[int, str] = field(default_factory=dict[int, str])
     began: float = field(default_factory=time.monotonic)
     done_before: int | None = None  # bytes finished when this run began
@@ -192,18 +193,21 @@ class Runner:
             self._busy += 1
 
     async def _next(self, run: _Run) -> File | None:
+        """A file to work on, those that are unchanged being finished on the way; None when there is none just now."""
         async with run.choosing:
-            unchanged: list[File] = []
-            for file, same in await self._jobs.candidates(run.job_id, LOOK_AHEAD):
-                if not same:
-                    await self._jobs.take(unchanged, file)
-                    telemetry.FILES.labels(outcome="unchanged").inc(len(unchanged))
-                    return file
-                unchanged.append(file)
-            if unchanged:
-                await self._jobs.take(unchanged, None)
+            while True:
+                if not run.ahead:
+                    run.ahead = await self._jobs.candidates(run.job_id, LOOK_AHEAD)
+                if not run.ahead:
+                    return None
+                unchanged: list[File] = []
+                while run.ahead and run.ahead[0][1]:
+                    unchanged.append(run.ahead.pop(0)[0])
+                file = run.ahead.pop(0)[0] if run.ahead else None
+                await self._jobs.take(unchanged, file)
                 telemetry.FILES.labels(outcome="unchanged").inc(len(unchanged))
-        return await self._next(run) if unchanged else None
+                if file is not None:
+                    return file
 
     async def _all_published(self, run: _Run) -> None:
         while await self._jobs.left(run.job_id, ("written",)):
@@ -253,6 +257,7 @@ class Runner:
             first=lambda connection: self._jobs.writing(connection, file, version),
             last=lambda connection: self._jobs.wrote(connection, file, count),
             step=step,
+            begun=file.version_id is not None,
         )
         self._written.append(replace(file, version_id=version))
         self._news.set()

@@ -107,10 +107,14 @@ class Versions:
         first: InTransaction,
         last: InTransaction,
         step: Step,
+        begun: bool = True,
     ) -> int:
-        """Returns the number of chunks. `first` and `last` run inside the first and last transaction."""
+        """Returns the number of chunks. `first` and `last` run inside the first and last transaction.
+
+        `begun` False promises that nothing of this version has been written before.
+        """
         planned = await asyncio.to_thread(plan, version, prepared)
-        kept = await self._kept(version, planned)
+        kept = await self._kept(version, planned) if begun else set[str]()
         row = _version_row(target, version, prepared, len(planned), self.now())
         batch = _Batch(self.database, self.pace)
         await batch.add(lambda connection: self._begin(connection, target, row, first), _BEGIN)
