@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aegis import telemetry
 from aegis.database import Database, open_database
 from aegis.database.leases import Leases
 from aegis.database.migrations import upgrade
@@ -133,6 +134,7 @@ async def open_services(
         database = await stack.enter_async_context(open_database(settings.database, folder))
         await upgrade(database)
         services = await _composed(settings, folder, database, stack)
+        stack.push_async_callback(_cancelled, asyncio.create_task(telemetry.watch_loop()))
         _current = services
         try:
             yield services

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -26,7 +29,56 @@ FILES = Counter("aegis_ingested_files_total", "Ingested files by outcome", ["out
 CHUNKS = Counter("aegis_ingested_chunks_total", "Chunks written")
 BACKLOG = Gauge("aegis_outbox_backlog", "Outbox rows a projection has not applied", ["projection"])
 LOOP_LAG = Histogram("aegis_loop_lag_seconds", "How late the event loop ran", buckets=SECONDS)
+TICK = 0.01  # seconds between two looks at the event loop
+WINDOW = 60.0  # seconds that `Longest` covers at least
+
+
+class Longest:
+    """The longest duration of the last one to two minutes, read from `gauge`: a histogram's buckets hide it."""
+
+    def __init__(self, gauge: Gauge, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._before = self._now = 0.0
+        gauge.set_function(self.seconds)
+
+    def observe(self, seconds: float) -> None:
+        self._turn()
+        self._now = max(self._now, seconds)
+
+    def seconds(self) -> float:
+        self._turn()
+        return max(self._before, self._now)
+
+    def _turn(self) -> None:
+        passed = self._clock() - self._began
+        if passed < WINDOW:
+            return
+        self._before = self._now if passed < 2 * WINDOW else 0.0
+        self._now = 0.0
+        self._began += passed
+
+
+LONGEST_LAG = Longest(Gauge("aegis_loop_lag_longest_seconds", "Latest that the event loop ran in the last minutes"))
+LONGEST_WRITE = Longest(Gauge("aegis_database_write_longest_seconds", "Longest write of the last minutes"))
 BUILD = Gauge("aegis_build_info", "Version", ["version"])
+
+
+async def watch_loop() -> None:
+    """For ever: how late each tick comes, which is how long something kept the event loop or the interpreter."""
+    due = time.perf_counter() + TICK
+    while True:
+        await asyncio.sleep(due - time.perf_counter())
+        late = max(0.0, time.perf_counter() - due)
+        LOOP_LAG.observe(late)
+        LONGEST_LAG.observe(late)
+        due = time.perf_counter() + TICK
+
+
+def wrote(seconds: float) -> None:
+    """A write transaction has ended; from its beginning to its commit."""
+    WRITE_SECONDS.observe(seconds)
+    LONGEST_WRITE.observe(seconds)
 
 
 class JsonLines(logging.Formatter):

@@ -53,7 +53,7 @@ class Database:
             async with self._writer.connect() as connection, connection.begin():
                 started = time.perf_counter()
                 yield connection
-            telemetry.WRITE_SECONDS.observe(time.perf_counter() - started)
+            telemetry.wrote(time.perf_counter() - started)
 
     async def ping(self) -> None:
         async with self.read() as connection:
