@@ -143,8 +143,11 @@ class Conversations(Protocol):
 
     async def get(self, scope: Scope, conversation_id: str) -> Conversation: ...
 
-    async def list(self, scope: Scope, *, before: str = "", limit: int = 50) -> Sequence[Conversation]:
-        """Newest first; `before` is the `cursor` of the last one of the page before. Raises InvalidInput."""
+    async def list(
+        self, scope: Scope, *, before: str = "", limit: int = 50, holding: str = ""
+    ) -> Sequence[Conversation]:
+        """Newest first; `before` is the `cursor` of the last one of the page before. `holding`: only those with this
+        text in their title, a question or an answer. Raises InvalidInput."""
         ...
 
     async def turn(self, scope: Scope, turn_id: str) -> Turn: ...
@@ -199,9 +202,13 @@ class SqlConversations:
             raise _no_conversation(conversation_id)
         return Conversation(**row)
 
-    async def list(self, scope: Scope, *, before: str = "", limit: int = 50) -> Sequence[Conversation]:
+    async def list(
+        self, scope: Scope, *, before: str = "", limit: int = 50, holding: str = ""
+    ) -> Sequence[Conversation]:
         table = conversations.c
         query = select(conversations).where(table.owner == scope.user)
+        if holding:
+            query = query.where(_holds(_text(holding)))
         if before:
             when, identifier = _cursor(before)
             query = query.where(or_(table.updated_at < when, and_(table.updated_at == when, table.id < identifier)))
@@ -308,6 +315,12 @@ def title_of(question: str) -> str:
 
 def _mine(scope: Scope, conversation_id: str) -> Any:
     return and_(conversations.c.id == conversation_id, conversations.c.owner == scope.user)
+
+
+def _holds(words: str) -> Any:
+    said = or_(*(column.icontains(words, autoescape=True) for column in (turns.c.question, turns.c.answer)))
+    titled = conversations.c.title.icontains(words, autoescape=True)
+    return or_(titled, select(turns.c.id).where(turns.c.conversation_id == conversations.c.id, said).exists())
 
 
 def _turn_query(scope: Scope) -> Any:

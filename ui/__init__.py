@@ -1,0 +1,1 @@
+"""The chat page: Chainlit's front end over the same core as the API. Nothing else of the house imports Chainlit."""

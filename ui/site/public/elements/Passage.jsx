@@ -1,0 +1,72 @@
+// The cited passage with its surroundings, the cited words marked. Spans count code points, strings do not.
+import { useEffect, useState } from 'react'
+
+const AROUND = 600
+
+const cut = (points, from, spans) => {
+  const parts = []
+  let position = 0
+  for (const span of [...spans].sort((a, b) => a.start - b.start)) {
+    const start = Math.max(span.start - from, position)
+    const end = Math.min(span.end - from, points.length)
+    if (end <= start) continue
+    parts.push({ text: points.slice(position, start).join('') })
+    parts.push({ text: points.slice(start, end).join(''), cited: true })
+    position = end
+  }
+  parts.push({ text: points.slice(position).join('') })
+  return parts.filter((part) => part.text)
+}
+
+export default function Passage() {
+  const { document_id, version_id, title, source, page, heading, spans } = props
+  const [parts, setParts] = useState()
+  const [gone, setGone] = useState(false)
+  const base = `/api/v1/documents/${encodeURIComponent(document_id)}`
+
+  useEffect(() => {
+    const first = Math.max(0, Math.min(...spans.map((span) => span.start)) - AROUND)
+    const last = Math.max(...spans.map((span) => span.end)) + AROUND
+    const query = new URLSearchParams({ version: version_id, start: first, end: last })
+    let wanted = true
+    setParts(undefined)
+    setGone(false)
+    fetch(`${base}/text?${query}`)
+      .then((answer) => (answer.ok ? answer.json() : Promise.reject(answer.status)))
+      .then((answer) => {
+        if (!wanted) return
+        const found = cut(Array.from(answer.text), answer.start, spans)
+        if (answer.start > 0) found.unshift({ text: '… ' })
+        if (answer.end < answer.chars) found.push({ text: ' …' })
+        setParts(found)
+      })
+      .catch(() => wanted && setGone(true))
+    return () => {
+      wanted = false
+    }
+  }, [document_id, version_id, JSON.stringify(spans)])
+
+  const quoted = spans.flatMap((span) => [{ text: span.quote, cited: true }, { text: ' ' }])
+
+  return (
+    <article className="aegis-passage">
+      <h3>{title}</h3>
+      <p className="aegis-place">
+        {[page && `Page ${page}`, heading].filter(Boolean).join(' · ')}
+      </p>
+      <blockquote>
+        {(parts || quoted).map((part, number) =>
+          part.cited ? <mark key={number}>{part.text}</mark> : <span key={number}>{part.text}</span>
+        )}
+      </blockquote>
+      {gone ? (
+        <p className="aegis-note">This version of the document is no longer there; these are the words that were cited.</p>
+      ) : (
+        <a className="aegis-original" href={`${base}/original`} download>
+          Get the original file
+        </a>
+      )}
+      <p className="aegis-note aegis-from">{source}</p>
+    </article>
+  )
+}

@@ -1,0 +1,71 @@
+// Under an answer: its sources, what the reader should know, and questions to go on with. Everything is shown as text.
+import { useEffect } from 'react'
+import { useSetRecoilState } from 'recoil'
+import { sideViewState } from '@chainlit/react-client'
+
+export default function Sources() {
+  const { turn, citations, notes, followups } = props
+  const setSideView = useSetRecoilState(sideViewState)
+
+  const open = (citation) =>
+    setSideView({
+      title: `Source ${citation.marker}`,
+      elements: [
+        {
+          id: `${turn}-${citation.marker}`,
+          type: 'custom',
+          name: 'Passage',
+          display: 'side',
+          forId: turn,
+          props: citation
+        }
+      ]
+    })
+
+  // The marks in the text are links to #cite-TURN-MARKER; a click opens the passage instead of following them.
+  useEffect(() => {
+    const clicked = (event) => {
+      const link = event.target.closest && event.target.closest('a[href^="#cite-"]')
+      if (!link) return
+      const citation = citations.find((one) => link.getAttribute('href') === `#cite-${turn}-${one.marker}`)
+      if (!citation) return
+      event.preventDefault()
+      open(citation)
+    }
+    document.addEventListener('click', clicked, true)
+    return () => document.removeEventListener('click', clicked, true)
+  }, [turn, citations])
+
+  return (
+    <div className="aegis-below">
+      {citations.length > 0 && (
+        <div className="aegis-sources" aria-label="Sources">
+          {citations.map((citation) => (
+            <button key={citation.marker} type="button" className="aegis-source" onClick={() => open(citation)}
+              title={citation.source}>
+              <span className="aegis-mark">{citation.marker}</span>
+              <span className="aegis-source-title">{citation.title}</span>
+              {(citation.page || citation.heading) && (
+                <span className="aegis-source-place">
+                  {citation.page ? `p. ${citation.page}` : citation.heading.split(' > ').pop()}
+                </span>
+              )}
+            </button>
+          ))}
+        </div>
+      )}
+      {notes.map((note) => (
+        <p key={note} className="aegis-note">{note}</p>
+      ))}
+      {followups.length > 0 && (
+        <div className="aegis-followups" aria-label="Go on with">
+          {followups.map((question) => (
+            <button key={question} type="button" className="aegis-followup" onClick={() => sendUserMessage(question)}>
+              {question}
+            </button>
+          ))}
+        </div>
+      )}
+    </div>
+  )
+}
