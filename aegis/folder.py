@@ -23,6 +23,7 @@ FORMAT = 1
 LOCK_FILE = "lock"
 OWNER_FILE = "owner.json"
 FORMAT_FILE = "format.json"
+GLANCE = 0.3  # seconds after which a lock is held by an owner: who only looks holds it for less
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,22 @@ def read_owner(folder: Path) -> Owner | None:
 
 def current_owner(folder: Path) -> Owner | None:
     """Who owns the folder now, without taking it."""
-    if not (folder / LOCK_FILE).exists():
-        return None
-    lock = FileLock(folder / LOCK_FILE)
     try:
-        with lock.acquire(timeout=0):
+        if not (folder / LOCK_FILE).exists():
+            return None
+        with FileLock(folder / LOCK_FILE).acquire(timeout=GLANCE):
             return None
     except Timeout:
         return read_owner(folder) or Owner(0, "?", "", 0.0)
+    except OSError:  # not ours to open; taking it says why
+        return None
+
+
+def in_use(folder: Path, owner: Owner | None) -> FolderInUse:
+    return FolderInUse(
+        f"The data folder {folder} is in use by {owner or 'another process'}. "
+        "Stop it, or set another folder with AEGIS_DATA_DIR."
+    )
 
 
 @asynccontextmanager
@@ -69,11 +78,7 @@ async def own_folder(folder: Path, command: str, url: str = "", patience: float 
     try:
         await asyncio.to_thread(_acquire, lock, folder, patience)
     except Timeout:
-        owner = read_owner(folder)
-        raise FolderInUse(
-            f"The data folder {folder} is in use by {owner or 'another process'}. "
-            "Stop it, or set another folder with AEGIS_DATA_DIR."
-        ) from None
+        raise in_use(folder, read_owner(folder)) from None
     except OSError as error:
         raise DataFolderError(
             f"The data folder {folder} cannot be written ({error.strerror}). Choose another with AEGIS_DATA_DIR."
@@ -91,7 +96,7 @@ async def own_folder(folder: Path, command: str, url: str = "", patience: float 
 def recorded_format(folder: Path) -> dict[str, Any]:
     try:
         return dict(json.loads((folder / FORMAT_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return {}
 
 
@@ -102,7 +107,7 @@ def record_format(folder: Path, **parts: str) -> None:
 
 def _acquire(lock: FileLock, folder: Path, patience: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    lock.acquire(timeout=patience)
+    lock.acquire(timeout=max(patience, GLANCE))
 
 
 def _check_format(folder: Path) -> None:

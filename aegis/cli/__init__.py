@@ -5,14 +5,20 @@ Imports of the house happen inside the commands: `aegis --help` answers at once.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 
 import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from aegis import __version__
 from aegis.cli import ask, bench, doctor, documents, evals, ingest, jobs, memory, rebuild, search, serve
-from aegis.errors import AegisError
+from aegis.errors import AegisError, ConfigurationError
+
+# Between a setting's name and its field, the chosen kind stands in what pydantic reports, though not in the variable.
+KINDS = frozenset({"none", "sqlite", "postgres", "edge", "qdrant", "relational", "neo4j", "process", "redis"})
 
 app = typer.Typer(
     help="A private assistant over your own documents and conversations, with citations anyone can check.",
@@ -43,15 +49,37 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 
 def main() -> None:
-    """Entry point: an AegisError becomes one sentence (or one JSON object) and exit code 1."""
+    """Entry point. What is wrong becomes one sentence (or one JSON object) and exit code 1; 2 is a wrong call."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter is no reason to stop
     try:
         app()
     except AegisError as error:
-        if "--json" in sys.argv:
-            print(json.dumps({"error": {"code": error.code, "message": error.message}}))
-        else:
-            print(error.message, file=sys.stderr)
-        sys.exit(1)
+        _fail(error)
+    except ValidationError as error:
+        if error.title != "Settings":
+            raise
+        _fail(wrong_setting(error))
+    except SettingsError as error:
+        _fail(ConfigurationError(f"{error}. Lists and sections are written as JSON."))
+
+
+def wrong_setting(error: ValidationError) -> ConfigurationError:
+    """The first problem, by the name of its variable."""
+    problem = error.errors(include_url=False)[0]
+    names = [str(part) for index, part in enumerate(problem["loc"]) if index != 1 or part not in KINDS]
+    name = "AEGIS_" + "__".join(names).upper()
+    given = f"={str(problem['input'])[:60]}" if isinstance(problem["input"], str | int | float) else ""
+    return ConfigurationError(f"The setting {name}{given} cannot be used: {problem['msg']}. See docs/configuration.md.")
+
+
+def _fail(error: AegisError) -> None:
+    if "--json" in sys.argv:
+        print(json.dumps({"error": {"code": error.code, "message": error.message}}))
+    else:
+        print(error.message, file=sys.stderr)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ def ask(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from aegis.cli.client import call, run
-    from aegis.cli.output import console, print_json
+    from aegis.cli.output import console, line, lines, print_json
 
     body: dict[str, Any] = {"question": question, "mode": mode}
     if conversation:
@@ -28,7 +28,7 @@ def ask(
     if as_json:
         print_json(turn)
         return
-    console.print(turn["answer"], markup=False)
+    console.print(lines(turn["answer"]), markup=False)
     for citation in turn["citations"]:
         source = citation.get("title") or citation["document_id"]
-        console.print(f"[{citation['marker']}] {source}: {citation['quote']}", markup=False, style="dim")
+        console.print(f"[{citation['marker']}] {line(source)}: {line(citation['quote'])}", markup=False, style="dim")

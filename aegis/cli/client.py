@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
 
-from aegis.errors import AegisError, Unavailable
-from aegis.folder import current_owner
+from aegis.errors import AegisError, FolderInUse, Unavailable
+from aegis.folder import Owner, current_owner, in_use
 from aegis.settings import Settings
 
-PATIENCE = 30.0  # seconds a command waits for another command that owns the folder
+PATIENCE = 30.0  # seconds a command waits for another command, or for a server that is starting
+LOOK = 0.2  # seconds between looks at who owns the folder
 TIMEOUT = httpx.Timeout(600, connect=5)
 
 
@@ -27,22 +30,56 @@ class Refused(AegisError):
 
 @asynccontextmanager
 async def connect(settings: Settings, command: str) -> AsyncGenerator[httpx.AsyncClient]:
-    """A client of the API. Without a running server the API is opened in this process, owning the folder."""
-    owner = current_owner(settings.folder)
-    if owner is not None and owner.url:
-        async with httpx.AsyncClient(base_url=owner.url, timeout=TIMEOUT, trust_env=False) as client:
-            yield client
-        return
+    """A client of the API. Without a running server the API is opened in this process, owning the folder.
+
+    Raises FolderInUse, naming the owner, when another command keeps the folder longer than PATIENCE.
+    """
+    async with AsyncExitStack() as stack:
+        yield await _connected(stack, settings, command)
+
+
+async def _connected(stack: AsyncExitStack, settings: Settings, command: str) -> httpx.AsyncClient:
+    until, told = time.monotonic() + PATIENCE, False
+    while True:
+        owner = current_owner(settings.folder)
+        if owner is None:
+            try:
+                return await _in_process(stack, settings, command)
+            except FolderInUse:  # another was quicker
+                if time.monotonic() > until:
+                    raise
+        elif owner.url and await _answers(owner):
+            client = httpx.AsyncClient(base_url=owner.url, timeout=TIMEOUT, trust_env=False)
+            return await stack.enter_async_context(client)
+        elif time.monotonic() > until:
+            raise in_use(settings.folder, owner)
+        elif not told:
+            told = True
+            print(f"Waiting up to {PATIENCE:g} s for {owner}, which uses {settings.folder} ...", file=sys.stderr)
+        await asyncio.sleep(LOOK)
+
+
+async def _answers(owner: Owner) -> bool:
+    """False while the server is starting, or when it hangs."""
+    try:
+        async with httpx.AsyncClient(base_url=owner.url, timeout=5, trust_env=False) as client:
+            return (await client.get("/health")).is_success
+    except httpx.TransportError:
+        return False
+
+
+async def _in_process(stack: AsyncExitStack, settings: Settings, command: str) -> httpx.AsyncClient:
     from aegis.telemetry import configure_logging
     from api.app import create_app, opened  # here, because it takes seconds
 
     configure_logging("warning")  # before WordLlama is imported, which otherwise makes every library talk
     app = create_app()
-    async with opened(app, settings, command=command, patience=PATIENCE):
-        await app.state.services.prepared()  # on an empty folder the samples come first
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url=settings.address, timeout=TIMEOUT) as client:
-            yield client
+    await stack.enter_async_context(opened(app, settings, command=command))
+    await app.state.services.prepared()  # on an empty folder the samples come first
+    transport = httpx.ASGITransport(app)
+    return await stack.enter_async_context(
+        httpx.AsyncClient(transport=transport, base_url=settings.address, timeout=TIMEOUT)
+    )
 
 
 async def call(client: httpx.AsyncClient, method: str, path: str, **arguments: Any) -> Any:
@@ -50,7 +87,10 @@ async def call(client: httpx.AsyncClient, method: str, path: str, **arguments: A
     try:
         response = await client.request(method, path, **arguments)
     except httpx.TransportError as error:
-        raise Unavailable(f"The server at {client.base_url} does not answer ({error}). Is it still running?") from error
+        raise Unavailable(
+            f"The server at {client.base_url} does not answer ({error or type(error).__name__}). Is it still running? "
+            "What it had accepted goes on when it is started again."
+        ) from error
     if response.is_success:
         return response.json() if response.content else None
     try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ import typer
 
 BATCH_FILES = 200
 BATCH_BYTES = 50_000_000
+MOST_SOURCE = 2000  # characters of an address that the API takes
 
 
 @dataclass(slots=True)
@@ -28,16 +30,18 @@ class Gathered:
 
 
 def gather(paths: Sequence[Path], max_bytes: int, known: frozenset[str]) -> Gathered:
-    """Files named are always taken; from folders (recursively) those with a known suffix, hidden ones left out."""
+    """Files named are always taken; from folders (recursively) those with a known suffix, hidden ones left out.
+
+    Paths come out absolute and without `..`, so that a file is the same from wherever it is named.
+    """
     found = Gathered()
     for path in paths:
-        if path.is_dir():
-            _walk(path, found, known)
-        elif path.exists():
-            found.files.append(path)
+        place = Path(os.path.abspath(path))
+        if os.path.isdir(place):
+            _walk(place, found, known)
         else:
-            found.refuse(path, "There is no such file or folder.")
-    found.files = [file for file in dict.fromkeys(found.files) if _readable(file, found, max_bytes)]
+            found.files.append(place)
+    found.files = [file for file in dict.fromkeys(found.files) if _acceptable(file, found, max_bytes)]
     return found
 
 
@@ -52,37 +56,58 @@ def _walk(folder: Path, found: Gathered, known: frozenset[str]) -> None:
                 found.files.append(Path(place) / name)
 
 
-def _readable(file: Path, found: Gathered, max_bytes: int) -> bool:
+def _acceptable(file: Path, found: Gathered, max_bytes: int) -> bool:
+    reason = _objection(file, max_bytes)
+    if reason:
+        found.refuse(file, reason)
+    return not reason
+
+
+def _objection(file: Path, max_bytes: int) -> str:
+    """Why it cannot be sent; empty when it can. Nothing is opened that is not a file: a pipe would never answer."""
     try:
-        size = file.stat().st_size
+        seen = file.stat()
+        if not stat.S_ISREG(seen.st_mode):
+            return "It is not a file but a pipe, socket or device."
         with file.open("rb"):
             pass
+    except FileNotFoundError:
+        return "It is a link that leads nowhere." if file.is_symlink() else "There is no such file or folder."
     except OSError as error:
-        found.refuse(file, f"The file cannot be read ({error.strerror}).")
-        return False
-    if size > max_bytes:
-        found.refuse(
-            file,
-            f"The file has {size:,} bytes, more than the {max_bytes:,} that are taken "
-            "(AEGIS_INGESTION__MAX_FILE_BYTES).",
-        )
-        return False
-    return True
+        return f"The file cannot be read ({error.strerror})."
+    if seen.st_size > max_bytes:
+        return _too_large(f"{seen.st_size:,}", max_bytes)
+    if len(file.as_uri()) > MOST_SOURCE:
+        return f"Its address is longer than {MOST_SOURCE:,} characters. Move it to a shorter path."
+    return ""
 
 
-def batches(files: Sequence[Path]) -> Iterator[list[Path]]:
+def _too_large(size: str, max_bytes: int) -> str:
+    return f"The file has {size} bytes; at most {max_bytes:,} are taken (AEGIS_INGESTION__MAX_FILE_BYTES)."
+
+
+def batches(
+    files: Sequence[Path], most_files: int = BATCH_FILES, most_bytes: int = BATCH_BYTES
+) -> Iterator[list[Path]]:
     """Runs of files that fit one request."""
     batch: list[Path] = []
     size = 0
     for file in files:
-        length = file.stat().st_size
-        if batch and (len(batch) >= BATCH_FILES or size + length > BATCH_BYTES):
+        length = _size(file)
+        if batch and (len(batch) >= most_files or size + length > most_bytes):
             yield batch
             batch, size = [], 0
         batch.append(file)
         size += length
     if batch:
         yield batch
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:  # gone since; reading it says so
+        return 0
 
 
 def ingest(
@@ -92,15 +117,20 @@ def ingest(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from aegis.cli.client import run
-    from aegis.cli.output import console, print_json
+    from aegis.cli.output import console, line, print_json
     from aegis.settings import Settings
     from retrieval.loaders.formats import supported_extensions
 
-    found = gather(paths, Settings().ingestion.max_file_bytes, supported_extensions())
+    bounds = Settings().ingestion
+    found = gather(paths, bounds.max_file_bytes, supported_extensions())
+    most = min(BATCH_FILES, bounds.max_files), min(BATCH_BYTES, bounds.max_file_bytes)
 
     async def work(client: httpx.AsyncClient) -> list[Any]:
-        jobs = [await _send(client, batch, collection, tag or []) for batch in batches(found.files)]
-        return await _wait(client, jobs, quiet=as_json)
+        sent = [
+            await _send(client, batch, found, bounds.max_file_bytes, {"collection": collection, "tags": tag or []})
+            for batch in batches(found.files, *most)
+        ]
+        return await _wait(client, [job_id for job_id in sent if job_id], quiet=as_json)
 
     done = run("ingest", work) if found.files else []
     report = _report(done, found)
@@ -112,7 +142,7 @@ def ingest(
             f"{report['unchanged']} unchanged, {len(report['failures'])} failed; {report['chunks']} new chunks."
         )
         for failure in report["failures"]:
-            console.print(f"  {failure['source']}: {failure['reason']}", markup=False, style="red")
+            console.print(f"  {line(failure['source'])}: {line(failure['reason'])}", markup=False, style="red")
     if report["failures"]:
         raise typer.Exit(1)
 
@@ -128,18 +158,50 @@ def _report(jobs: Sequence[Any], found: Gathered) -> dict[str, Any]:
     }
 
 
-async def _send(client: httpx.AsyncClient, files: Sequence[Path], collection: str, tags: Sequence[str]) -> str:
-    from aegis.cli.client import call
+async def _send(
+    client: httpx.AsyncClient, files: Sequence[Path], found: Gathered, max_bytes: int, form: Mapping[str, Any]
+) -> str | None:
+    """The job's id; None when nothing of these files was accepted, for the reasons that `found` then has."""
+    from aegis.cli.client import Refused, call
 
-    contents = await asyncio.to_thread(lambda: [(file.absolute(), file.read_bytes()) for file in files])
-    answer = await call(
-        client,
-        "POST",
-        "/api/v1/retrieval/ingest",
-        files=[("files", (file.name, data)) for file, data in contents],
-        data={"source": [file.as_uri() for file, _ in contents], "collection": collection, "tags": list(tags)},
-    )
+    contents = await asyncio.to_thread(lambda: _contents(files, found, max_bytes))
+    if not contents:
+        return None
+    try:
+        answer = await call(
+            client,
+            "POST",
+            "/api/v1/retrieval/ingest",
+            files=[("files", (_form_name(file), data)) for file, data in contents],
+            data={"source": [file.as_uri() for file, _ in contents], **form},
+        )
+    except Refused as error:
+        for file, _ in contents:
+            found.refuse(file, error.message)
+        return None
     return str(answer["job_id"])
+
+
+def _contents(files: Sequence[Path], found: Gathered, max_bytes: int) -> list[tuple[Path, bytes]]:
+    """What can be read now; a file may have gone or grown since it was looked at."""
+    contents: list[tuple[Path, bytes]] = []
+    for file in files:
+        try:
+            with file.open("rb") as opened:
+                data = opened.read(max_bytes + 1)
+        except OSError as error:
+            found.refuse(file, f"The file cannot be read ({error.strerror}).")
+            continue
+        if len(data) > max_bytes:
+            found.refuse(file, _too_large(f"more than {max_bytes:,}", max_bytes))
+        else:
+            contents.append((file, data))
+    return contents
+
+
+def _form_name(file: Path) -> str:
+    """Its name for the form, which takes UTF-8 only; what it is known by is its address."""
+    return file.name.encode("utf-8", "replace").decode()
 
 
 async def _wait(client: httpx.AsyncClient, jobs: Sequence[str], *, quiet: bool) -> list[Any]:

@@ -25,8 +25,8 @@ def jobs(
             return await call(client, "GET", "/api/v1/retrieval/jobs")
         if cancel:
             return await call(client, "DELETE", f"/api/v1/retrieval/jobs/{job_id}")
-        files = await call(client, "GET", f"/api/v1/retrieval/jobs/{job_id}/files")
-        return {**await call(client, "GET", f"/api/v1/retrieval/jobs/{job_id}"), **files}
+        job = await call(client, "GET", f"/api/v1/retrieval/jobs/{job_id}")
+        return {**job, "reports": await _reports(client, job_id)}
 
     found = run("jobs", work)
     if as_json:
@@ -39,3 +39,15 @@ def jobs(
     else:
         rows = ((row["source"], row["state"], row["chunks"], row["reason"] or "") for row in found["reports"])
         print_table(("source", "state", "chunks", "reason"), rows)
+
+
+async def _reports(client: httpx.AsyncClient, job_id: str) -> list[Any]:
+    from aegis.cli.client import call
+
+    found: list[Any] = []
+    cursor: str | None = "0"
+    while cursor:
+        query = {"cursor": cursor, "limit": 100}
+        page = await call(client, "GET", f"/api/v1/retrieval/jobs/{job_id}/files", params=query)
+        found, cursor = found + page["reports"], page["next"]
+    return found

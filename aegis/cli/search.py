@@ -18,7 +18,7 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from aegis.cli.client import call, run
-    from aegis.cli.output import console, print_json
+    from aegis.cli.output import console, line, print_json
 
     body: dict[str, Any] = {"query": query, "mode": mode, "top_k": top_k}
     if collection:
@@ -36,9 +36,9 @@ def search(
         print_json(found)
         return
     for rank, hit in enumerate(found["hits"], 1):
-        where = f"{hit['source']} [{hit['start']}:{hit['end']}]"
-        console.print(f"{rank}. {hit['title']}  {hit['score']:.3f}", markup=False, style="bold")
+        where = f"{line(hit['source'])} [{hit['start']}:{hit['end']}]"
+        console.print(f"{rank}. {line(hit['title'])}  {hit['score']:.3f}", markup=False, style="bold")
         console.print(f"   {where}", markup=False, style="dim")
-        console.print(f"   {' '.join(hit['text'].split())[:300]}", markup=False)
+        console.print(f"   {line(' '.join(hit['text'].split()))[:300]}", markup=False)
     if not found["hits"]:
         console.print("Nothing was found.")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aegis.errors import ConfigurationError, FolderInUse
-from aegis.folder import current_owner
+from aegis.errors import ConfigurationError
+from aegis.folder import current_owner, in_use
 from aegis.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,10 +66,7 @@ def refuse_second_owner(settings: Settings) -> None:
     """Before seconds of imports: the same sentence that taking the folder would end in."""
     owner = current_owner(settings.folder)
     if owner is not None:
-        raise FolderInUse(
-            f"The data folder {settings.folder} is in use by {owner}. "
-            "Stop it, or set another folder with AEGIS_DATA_DIR."
-        )
+        raise in_use(settings.folder, owner)
 
 
 def listening_socket(settings: Settings) -> socket.socket:
@@ -80,6 +77,7 @@ def listening_socket(settings: Settings) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((settings.host, settings.port))
+        made.listen()  # from here on nobody else has it, and who connects waits until we have started
     except OSError as error:
         made.close()
         raise ConfigurationError(
@@ -91,9 +89,9 @@ def listening_socket(settings: Settings) -> socket.socket:
 
 async def _serve(settings: Settings, taken: socket.socket) -> None:
     import uvicorn
-    from ui.served import create_served_app
 
     from api.app import opened
+    from ui.served import create_served_app
 
     app = create_served_app()
     async with opened(app, settings, command="serve"):
