@@ -96,8 +96,11 @@ class BlobSettings(Section):
 
 class WordLlamaSettings(Section):
     kind: Literal["wordllama"] = Field(default="wordllama", description="Static embeddings that come with the package.")
-    dimensions: Literal[256, 1024] = Field(
-        default=256, description="1024 turns the same vectors into more dimensions, which ranks alike: for benchmarks."
+    dimensions: int = Field(
+        default=256,
+        ge=256,
+        le=4096,
+        description="More than 256 turns the same vectors into more dimensions, which ranks alike: for benchmarks.",
     )
 
 

@@ -81,4 +81,5 @@ async def _ready(server: Server, process: asyncio.subprocess.Process) -> None:
             except httpx.TransportError:
                 pass
             await asyncio.sleep(0.1)
-    raise Unavailable(f"The server did not become ready; its log is {server.folder}.log")
+    log = server.folder.parent / f"{server.folder.name}.log"
+    raise Unavailable(f"The server did not become ready: {log.read_text(errors='replace')[-2000:]}")
