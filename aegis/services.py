@@ -7,38 +7,44 @@ global, for Chainlit callbacks and `langgraph` factories, which cannot be handed
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.metadata
 import logging
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aegis import telemetry
 from aegis.database import Database, open_database
 from aegis.database.leases import Leases
 from aegis.database.migrations import upgrade
 from aegis.database.outbox import Outbox
-from aegis.errors import Unavailable
-from aegis.folder import own_folder, record_format
+from aegis.database.signals import NoSignals, Signals
+from aegis.errors import AegisError, ConfigurationError, Unavailable
+from aegis.folder import holder_of, own_folder, record_format, share_folder
 from aegis.scope import new_id
-from aegis.settings import EdgeSettings, Neo4jSettings, Settings, SQLiteSettings
+from aegis.settings import EdgeSettings, Neo4jSettings, RedisSettings, Settings, SQLiteSettings
 
 if TYPE_CHECKING:
     from inference.routing import RoutedWriter
     from memory.conversations import SqlConversations
     from memory.facts import Neighbourhoods
     from memory.facts.neo4j import Neo4jGraph
+    from memory.facts.projection import GraphProjection
     from memory.facts.store import FactStore
     from memory.modes import ModeSearcher
     from retrieval.blobs import Blobs
     from retrieval.catalogue import Catalogue
     from retrieval.embedding import Embedder
     from retrieval.intake import Intake
-    from retrieval.projection import Projection, Resettable, Target, VectorProjection
+    from retrieval.projection import Projection, Resettable
+
+VECTORS = "vectors"  # the projection that fills the index
+LEASE_SECONDS = 30.0
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +67,7 @@ class Services:
     conversations: SqlConversations
     writer: RoutedWriter
     projections: Projections
+    signals: Signals
     samples: asyncio.Task[None]
 
     async def prepared(self) -> None:
@@ -75,33 +82,54 @@ class Progress:
     total: int
 
 
+class Rebuilt(Protocol):
+    """A projection that can be made anew. `progress`: (done, total) while that goes on."""
+
+    @property
+    def name(self) -> str: ...
+
+    progress: tuple[int, int] | None
+
+    async def rebuild(self, reason: str) -> None: ...
+
+
 class Projections:
     """The indexes that are filled from the outbox, taken together."""
 
-    def __init__(self, all: Sequence[Projection], vectors: VectorProjection) -> None:
+    def __init__(self, all: Sequence[Projection], vectors: Rebuilt, graph: Rebuilt | None = None) -> None:
         self.all = all
         self._vectors = vectors
+        self._graph = graph
         self._rebuilding: asyncio.Task[None] | None = None
         self._last = 0
 
     async def rebuild(self) -> None:
-        """Start to fill the vector store anew, unless that is being done already."""
+        """Start to fill the vector store anew, then the graph, unless that is being done already."""
         if self._rebuilding is None or self._rebuilding.done():
-            self._rebuilding = asyncio.create_task(self._vectors.rebuild("a rebuild was asked for"))
+            self._rebuilding = asyncio.create_task(self._rebuild())
             await asyncio.sleep(0)
 
     def progress(self) -> Progress:
-        running = self._rebuilding is not None and not self._rebuilding.done()
+        """Chunks; while the graph is being filled, entities and facts."""
         if self._vectors.progress is not None:
             done, self._last = self._vectors.progress
             return Progress(True, done, self._last)
+        if self._graph is not None and self._graph.progress is not None:
+            return Progress(True, *self._graph.progress)
+        running = self._rebuilding is not None and not self._rebuilding.done()
         return Progress(running, 0 if running else self._last, self._last)
+
+    async def _rebuild(self) -> None:
+        for one in (self._vectors, self._graph):
+            try:
+                if one is not None:
+                    await one.rebuild("a rebuild was asked for")
+            except AegisError as error:
+                logger.warning("The projection %s is not rebuilt: %s", one.name if one else "", error)
 
     async def aclose(self) -> None:
         if self._rebuilding is not None:
-            self._rebuilding.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._rebuilding
+            await _cancelled(self._rebuilding)
 
 
 _current: Services | None = None
@@ -118,27 +146,40 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _owns_folder(settings: Settings) -> bool:
+    """SQLite's and Qdrant Edge's files have one owner; blobs are written once, by their hash, and can be shared."""
+    return isinstance(settings.database, SQLiteSettings) or isinstance(settings.vectors, EdgeSettings)
+
+
 @asynccontextmanager
 async def open_services(
     settings: Settings, *, command: str = "serve", patience: float = 0.0
 ) -> AsyncGenerator[Services]:
     """Own the data folder and open everything in it. `patience`: seconds to wait for another command to leave it.
 
-    Raises DataFolderError, StoreUnavailable, IndexUnavailable.
+    Where nothing that needs one owner lives in the folder, it is shared, and replicas run side by side.
+    Raises ConfigurationError, DataFolderError, StoreUnavailable, IndexUnavailable.
     """
     global _current
     os.environ.setdefault("GRAPHITI_TELEMETRY_ENABLED", "false")
     async with AsyncExitStack() as stack:
-        url = settings.address if command in ("serve", "studio") else ""
-        folder = await stack.enter_async_context(own_folder(settings.folder, command, url, patience))
+        if _owns_folder(settings):
+            url = settings.address if command in ("serve", "studio") else ""
+            await stack.enter_async_context(own_folder(settings.folder, command, url, patience))
+        else:
+            share_folder(settings.folder)
+        folder = settings.folder
         database = await stack.enter_async_context(open_database(settings.database, folder))
         await upgrade(database)
         services = await _composed(settings, folder, database, stack)
         stack.push_async_callback(_cancelled, asyncio.create_task(telemetry.watch_loop()))
         _current = services
+        # A full collection walks everything that was imported, .2 s in which nothing runs: set it apart.
+        gc.freeze()
         try:
             yield services
         finally:
+            gc.unfreeze()
             _current = None
 
 
@@ -152,33 +193,43 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
     from retrieval.catalogue import Catalogue
     from retrieval.embedding import open_embedder
     from retrieval.keywords import KeywordEncoder
-    from retrieval.projection import Projection, VectorProjection, running
+    from retrieval.projection import VectorProjection, running
     from retrieval.search import HybridSearcher
 
+    owned, shared = _owns_folder(settings), not isinstance(settings.database, SQLiteSettings)
+    holder = holder_of(folder) if owned else new_id()
+    leases = Leases(database, holder) if shared else None
+    if owned and leases is not None:
+        await _refuse_second_index(leases)
     embedder = await stack.enter_async_context(open_embedder(settings.embedder))
     keywords = KeywordEncoder()
     vectors = await _open_vectors(settings, folder / "vectors" / embedder.name, embedder.dimensions, stack)
-    leases = None if isinstance(settings.database, SQLiteSettings) else Leases(database, new_id())
-    outbox, catalogue, blobs = Outbox(database), Catalogue(database), blobs_at(settings.blobs, folder)
+    signals = await _open_signals(settings, stack)
+    outbox, catalogue = Outbox(database, signals), Catalogue(database, signals)
+    blobs = blobs_at(settings.blobs, folder)
     hybrid = HybridSearcher(
         vectors, embedder, keywords, catalogue, settings.retrieval, settings.chat.max_question_chars
     )
     searcher = ModeSearcher(hybrid, GraphSearcher(hybrid, MentionFollower(database, catalogue)))
     graph = await _open_graph(settings, stack)
     indexing = VectorProjection(database, outbox, vectors, embedder, keywords, leases, _now)
-    others = [Projection(outbox, target, leases, _now) for target in _projection_targets(graph, database)]
-    projections = await stack.enter_async_context(running(database, outbox, [indexing, *others]))
+    drawing = _graph_projection(graph, database, outbox, leases)
+    filled = [indexing] if drawing is None else [indexing, drawing]
+    projections = await stack.enter_async_context(running(database, outbox, filled))
     ingestion = await _open_ingestion(
-        settings, database, outbox, catalogue, blobs, embedder, projections, leases, stack
+        settings, database, outbox, catalogue, blobs, embedder, projections, leases, holder, stack
     )
     conversations = SqlConversations(database, _now)
-    await conversations.interrupt_running()
+    # Other replicas may be working on the turns that are younger than any turn may become.
+    lost = _now() - timedelta(seconds=settings.chat.deadline) if shared else None
+    await conversations.interrupt_running(begun_before=lost)
     writer = await stack.enter_async_context(open_writer(settings.ollama, embedder.embed))
-    together = Projections(projections, indexing)
+    together = Projections(projections, indexing, drawing)
     stack.push_async_callback(together.aclose)
     samples = asyncio.create_task(_take_in_samples(settings, catalogue, ingestion))
     stack.push_async_callback(_cancelled, samples)
-    record_format(folder, embedder=embedder.name, qdrant_edge=importlib.metadata.version("qdrant-edge-py"))
+    if owned:
+        record_format(folder, embedder=embedder.name, qdrant_edge=importlib.metadata.version("qdrant-edge-py"))
     return Services(
         settings=settings,
         database=database,
@@ -194,6 +245,7 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
         conversations=conversations,
         writer=writer,
         projections=together,
+        signals=signals,
         samples=samples,
     )
 
@@ -216,12 +268,41 @@ async def _open_graph(settings: Settings, stack: AsyncExitStack) -> Neo4jGraph |
     return await stack.enter_async_context(open_neo4j(settings.graph))
 
 
-def _projection_targets(graph: Neo4jGraph | None, database: Database) -> list[Target]:
+def _graph_projection(
+    graph: Neo4jGraph | None, database: Database, outbox: Outbox, leases: Leases | None
+) -> GraphProjection | None:
     if graph is None:
-        return []
+        return None
     from memory.facts.neo4j import Neo4jProjection
+    from memory.facts.projection import GraphProjection
 
-    return [Neo4jProjection(graph, database)]
+    return GraphProjection(database, outbox, Neo4jProjection(graph, database), leases, _now)
+
+
+async def _open_signals(settings: Settings, stack: AsyncExitStack) -> Signals:
+    if not isinstance(settings.cache, RedisSettings):
+        return NoSignals()
+    from aegis.database.redis_signals import open_redis_signals
+
+    return await stack.enter_async_context(open_redis_signals(settings.cache))
+
+
+async def _refuse_second_index(leases: Leases) -> None:
+    """An index in a data folder is filled by one server only: another's, on the same store, would stay empty.
+
+    Raises ConfigurationError. A server that was killed in another folder is waited for until its lease ends.
+    """
+    waits = 0
+    while not await leases.take(f"projection:{VECTORS}", _now(), LEASE_SECONDS):
+        if waits > LEASE_SECONDS:
+            raise ConfigurationError(
+                "Another server works on this relational store, and this one would keep its vectors in a data folder "
+                "of its own. Replicas share a Qdrant server: set AEGIS_VECTORS__KIND=qdrant."
+            )
+        if not waits:
+            logger.info("Another server works on this relational store; waiting for it to leave")
+        waits += 1
+        await asyncio.sleep(1)
 
 
 def _neighbourhoods(graph: Neo4jGraph | None, database: Database, catalogue: Catalogue) -> Neighbourhoods:
@@ -244,6 +325,7 @@ async def _open_ingestion(
     embedder: Embedder,
     projections: Sequence[Projection],
     leases: Leases | None,
+    holder: str,
     stack: AsyncExitStack,
 ) -> Intake:
     from memory.extraction import RuleExtractor
@@ -259,9 +341,9 @@ async def _open_ingestion(
     prepare = Preparer(settings.retrieval.chunk_tokens, RuleExtractor())
     versions = Versions(database, outbox, embedder, GraphWriter(), _now)
     publisher = Publisher(database, catalogue, outbox, leases, projections, _now)
-    jobs = JobTable(database, new_id(), _now)
+    jobs = JobTable(database, holder, _now)
     reader = Reader(blobs, prepare, settings.ingestion)
-    runner = Runner(jobs, versions, publisher, reader, settings.ingestion)
+    runner = Runner(jobs, versions, publisher, reader, settings.ingestion, outbox.signals)
     intake = Intake(jobs, runner, publisher, catalogue, blobs, settings.ingestion)
     await stack.enter_async_context(intake.running())
     return intake
