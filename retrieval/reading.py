@@ -25,6 +25,8 @@ from retrieval.blobs import Blobs
 from retrieval.preparing import Prepared
 
 STARTS = 3  # new pools tried for one file when processes do not come up
+KILLED = (-signal.SIGKILL, -signal.SIGTERM) if sys.platform != "win32" else ()  # ended from outside
+KILLS = 3  # times a file's process may be killed before the file is held to be the reason
 
 _PR_SET_PDEATHSIG = 1
 
@@ -47,12 +49,18 @@ class Reader:
         self._used = 0.0
 
     async def read(self, digest: str, source: str, title: str | None) -> Prepared:
-        for _ in range(STARTS):
+        starts = kills = 0
+        while starts < STARTS:
             async with self._slots:
                 try:
                     return await self._read(digest, source, title)
                 except BrokenProcessPool:  # died between two files: nobody's fault
+                    starts += 1
                     await self.stop()
+                except ProcessExpired as error:
+                    kills += 1
+                    if error.exitcode not in KILLED or kills == KILLS:
+                        raise self._ended(source, error.exitcode) from error
         raise Overloaded(f"No reading process comes up for {source}. Is there memory left?", retry_after=10)
 
     async def stop(self) -> None:
@@ -82,14 +90,15 @@ class Reader:
                 "Split the file, or raise AEGIS_INGESTION__FILE_DEADLINE.",
                 source=source,
             ) from error
-        except ProcessExpired as error:
-            raise UnreadableDocument(
-                f"Reading {source} ended its process ({_ending(error.exitcode)}). The file may be damaged, or need "
-                f"more than {self._settings.worker_memory_mb} MB (AEGIS_INGESTION__WORKER_MEMORY_MB).",
-                source=source,
-            ) from error
         finally:
             self._used = time.monotonic()
+
+    def _ended(self, source: str, exitcode: int) -> UnreadableDocument:
+        return UnreadableDocument(
+            f"Reading {source} ended its process ({_ending(exitcode)}). The file may be damaged, or need "
+            f"more than {self._settings.worker_memory_mb} MB (AEGIS_INGESTION__WORKER_MEMORY_MB).",
+            source=source,
+        )
 
     def _open(self) -> ProcessPool:
         if self._pool is None or not self._pool.active:
