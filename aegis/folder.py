@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import time
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -18,11 +20,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from aegis.errors import DataFolderError, FolderInUse, FormatTooNew
+from aegis.scope import new_id
 
 FORMAT = 1
 LOCK_FILE = "lock"
 OWNER_FILE = "owner.json"
 FORMAT_FILE = "format.json"
+HOLDER_FILE = "holder"
 GLANCE = 0.3  # seconds after which a lock is held by an owner: who only looks holds it for less
 
 
@@ -91,6 +95,27 @@ async def own_folder(folder: Path, command: str, url: str = "", patience: float 
     finally:
         (folder / OWNER_FILE).unlink(missing_ok=True)
         lock.release()
+
+
+def share_folder(folder: Path) -> None:
+    """For those that keep only write-once files there, and may be many. Raises DataFolderError, FormatTooNew."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataFolderError(
+            f"The data folder {folder} cannot be written ({error.strerror}). Choose another with AEGIS_DATA_DIR."
+        ) from error
+    _check_format(folder)
+
+
+def holder_of(folder: Path) -> str:
+    """The name under which the folder's owner holds leases: the same after a crash, so that nothing waits for one."""
+    file = folder / HOLDER_FILE
+    with contextlib.suppress(OSError, ValueError):
+        return str(uuid.UUID(file.read_text(encoding="ascii")))
+    made = new_id()
+    file.write_text(made, encoding="ascii")
+    return made
 
 
 def recorded_format(folder: Path) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
 
 from aegis.database.outbox import Outbox
-from api.admin import Rebuilding
 from api.health import Check, Finding
 from inference.routing import ModelStatus
 from retrieval.projection import Target
@@ -28,6 +28,8 @@ class Progressing(Protocol):
     @property
     def failure(self) -> str | None: ...
     @property
+    def progress(self) -> tuple[int, int] | None: ...
+    @property
     def target(self) -> Target: ...
     async def applied(self) -> int: ...
 
@@ -40,11 +42,13 @@ def checks_of(services: Any) -> tuple[Check, ...]:
     """The relational store is required; without the rest answers are poorer, slower or older."""
     found = [
         Check("database", True, lambda: database(services.database)),
-        Check("vectors", False, lambda: vectors(services.vectors, services.projections)),
+        Check("vectors", False, lambda: vectors(services.vectors, services.projections.all)),
         Check("model", False, lambda: model(services.writer)),
     ]
     if hasattr(services.neighbourhoods, "ping"):
-        found.append(Check("graph", False, lambda: graph(services.neighbourhoods)))
+        found.append(Check("graph", False, lambda: answering(services.neighbourhoods)))
+    if hasattr(services.signals, "ping"):
+        found.append(Check("redis", False, lambda: answering(services.signals)))
     for one in services.projections.all:
         found.append(Check(f"projection {one.name}", False, partial(projection, one, services.outbox)))
     return tuple(found)
@@ -55,16 +59,21 @@ async def database(store: Store) -> Finding:
     return Finding()
 
 
-async def vectors(store: VectorStore, projections: Rebuilding) -> Finding:
+async def vectors(store: VectorStore, projections: Sequence[Progressing]) -> Finding:
     await store.query(_NOTHING)
-    now = projections.progress()
-    if now.running:
-        return Finding("rebuilding", f"{now.done} of {now.total} chunks", {"done": now.done, "total": now.total})
+    for one in projections:
+        if one.name == "vectors" and one.progress is not None:
+            return _rebuilding(one.progress, "chunks")
     return Finding()
 
 
-async def graph(neighbourhoods: Store) -> Finding:
-    await neighbourhoods.ping()
+def _rebuilding(progress: tuple[int, int], what: str) -> Finding:
+    done, total = progress
+    return Finding("rebuilding", f"{done} of {total} {what}", {"done": done, "total": total})
+
+
+async def answering(backend: Store) -> Finding:
+    await backend.ping()
     return Finding()
 
 
@@ -78,4 +87,6 @@ async def model(writer: Model) -> Finding:
 
 async def projection(one: Progressing, outbox: Outbox) -> Finding:
     backlog = {"backlog": max(0, await outbox.last(one.target.topics) - await one.applied())}
-    return Finding("down", one.failure[:300], backlog) if one.failure else Finding("up", None, backlog)
+    if one.failure:
+        return Finding("down", one.failure[:300], backlog)
+    return Finding("up", None, backlog) if one.progress is None else _rebuilding(one.progress, "rows")

@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 
 from aegis.database import Database, Timestamp, metadata
+from aegis.database.signals import NoSignals, Signals
 from aegis.errors import NotFound
 from aegis.scope import Scope, Span
 
@@ -197,8 +198,10 @@ class _Epoch:
 class Catalogue:
     """Reads, each through a scope. Writing is the business of `versions.py` and `publishing.py`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, signals: Signals | None = None) -> None:
         self._database = database
+        self._signals = signals or NoSignals()
+        self._signals.listen("epoch", self._look_again)
         self._cache = _ChunkCache()
         self._epoch = _Epoch(math.inf if database.dialect == "sqlite" else REPLICA_EPOCH_LIFETIME)
         self._collections: tuple[int, frozenset[str]] | None = None
@@ -213,6 +216,10 @@ class Catalogue:
 
     def epoch_raised(self, value: int) -> None:
         self._epoch.seen(value)
+        self._signals.send("epoch")
+
+    def _look_again(self) -> None:
+        self._epoch.read_at = -math.inf
 
     def forget(self, chunk_ids: Iterable[str] | None = None) -> None:
         """Drop cached rows of erased chunks (all rows when ids are not known)."""

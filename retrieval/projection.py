@@ -78,6 +78,7 @@ class Projection:
         self._moved = asyncio.Event()
         self._arrived = outbox.listener()
         self._lease_until = 0.0
+        outbox.signals.listen("applied", self._look)
 
     @property
     def name(self) -> str:
@@ -93,7 +94,8 @@ class Projection:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
             if self._leases is not None:
-                await self._leases.release(self._lease)
+                with contextlib.suppress(AegisError):  # then it runs out
+                    await self._leases.release(self._lease)
 
     async def run(self) -> None:
         pause = 0.1
@@ -150,11 +152,16 @@ class Projection:
         await self.target.apply(rows)
         await self._outbox.confirm(self.name, rows[-1].seq)
         self._applied = rows[-1].seq
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
+        self._look()
+        self._outbox.signals.send("applied")
         behind = await self._outbox.last(self.target.topics) - self._applied
         telemetry.BACKLOG.labels(projection=self.name).set(max(0, behind))
         return True
+
+    def _look(self) -> None:
+        """Whoever waits in `caught_up` looks again."""
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
 
     async def _attempted(self) -> bool:
         """Whether rows were applied."""

@@ -19,6 +19,7 @@ from typing import TypeVar
 from sqlalchemy import select
 
 from aegis import telemetry
+from aegis.database.signals import NoSignals, Signals
 from aegis.errors import AegisError, InvalidInput, Unavailable
 from aegis.settings import IngestionSettings
 from retrieval.catalogue import NEVER, versions
@@ -76,9 +77,16 @@ class _Run:
 
 class Runner:
     def __init__(
-        self, jobs: JobTable, versions: Versions, publisher: Publisher, reader: Reader, settings: IngestionSettings
+        self,
+        jobs: JobTable,
+        versions: Versions,
+        publisher: Publisher,
+        reader: Reader,
+        settings: IngestionSettings,
+        signals: Signals | None = None,
     ) -> None:
         self._jobs = jobs
+        self._signals = signals or NoSignals()
         self._versions = versions
         self._publisher = publisher
         self._reader = reader
@@ -92,10 +100,12 @@ class Runner:
         self._busy = 0  # lanes that may write something soon
         self._closing = asyncio.Event()
         self._clearing = asyncio.Lock()
+        self._signals.listen("jobs", self._wake.set)
 
     def wake(self) -> None:
         """There is a new job."""
         self._wake.set()
+        self._signals.send("jobs")  # for whoever has a hand free
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:

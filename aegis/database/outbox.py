@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aegis.database.engine import Database
 from aegis.database.schema import Sequence as SequenceType
 from aegis.database.schema import metadata
+from aegis.database.signals import NoSignals, Signals
 
 outbox = Table(
     "outbox",
@@ -54,11 +55,13 @@ async def append(connection: AsyncConnection, topic: str, payloads: Sequence[Any
 
 
 class Outbox:
-    """Reading side. `arrived` wakes the projections of this process; replicas find rows by polling."""
+    """Reading side. `wake` wakes the projections of this process; replicas are told, or find rows by polling."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, signals: Signals | None = None) -> None:
         self._database = database
         self._arrived: set[asyncio.Event] = set()
+        self.signals = signals or NoSignals()
+        self.signals.listen("outbox", self._wake_here)
 
     def listener(self) -> asyncio.Event:
         event = asyncio.Event()
@@ -67,6 +70,10 @@ class Outbox:
 
     def wake(self) -> None:
         """Call after a transaction that appended rows has committed."""
+        self._wake_here()
+        self.signals.send("outbox")
+
+    def _wake_here(self) -> None:
         for event in self._arrived:
             event.set()
 

@@ -18,6 +18,7 @@ from graphiti_core.graph_queries import get_range_indices
 from graphiti_core.utils.bulk_utils import add_nodes_and_edges_bulk
 from neo4j import AsyncGraphDatabase
 from neo4j.exceptions import DriverError, Neo4jError
+from sqlalchemy import select
 
 from aegis.database import Database
 from aegis.database.outbox import OutboxRow
@@ -28,8 +29,8 @@ from memory.facts import Neighbourhood
 from memory.facts.driver import GraphitiEmbedder
 from memory.facts.neighbourhoods import MAX_HOPS, RelationalNeighbourhoods, neighbourhood
 from memory.facts.objects import load_nodes, load_recorded_edges
-from memory.facts.store import TOPIC, batches, groups_of
-from memory.facts.tables import entities, facts
+from memory.facts.store import BATCH, TOPIC, batches, column, groups_of
+from memory.facts.tables import entities, facts, groups
 
 WRITE_PATIENCE = 6  # a batch of writes may take this many times as long as a question
 SPARE = 4  # times the limit is fetched, as some of it may not be visible
@@ -53,6 +54,16 @@ RETURN [step IN relationships(p) | step.uuid] AS ids
 """
 _DROP_FACTS = "MATCH ()-[edge:RELATES_TO]->() WHERE edge.uuid IN $ids DELETE edge"
 _DROP_ENTITIES = "MATCH (node:Entity) WHERE node.uuid IN $ids DETACH DELETE node"
+_COUNT_ENTITIES = "MATCH (node:Entity) WHERE node.group_id IN $groups RETURN count(node) AS n"
+_COUNT_FACTS = "MATCH ()-[edge:RELATES_TO]->() WHERE edge.group_id IN $groups RETURN count(edge) AS n"
+_PAGE_ENTITIES = """
+MATCH (node:Entity) WHERE node.group_id IN $groups AND node.uuid > $after
+RETURN node.uuid AS id ORDER BY id LIMIT $limit
+"""
+_PAGE_FACTS = """
+MATCH ()-[edge:RELATES_TO]->() WHERE edge.group_id IN $groups AND edge.uuid > $after
+RETURN DISTINCT edge.uuid AS id ORDER BY id LIMIT $limit
+"""
 
 
 class QuietNeo4jDriver(Neo4jDriver):
@@ -89,6 +100,7 @@ class Neo4jGraph:
         logging.getLogger("neo4j").setLevel(logging.ERROR)
         self.timeout = settings.timeout
         self.driver = QuietNeo4jDriver(settings)
+        self.failures = 0  # times it did not answer
         self._prepared = False
 
     async def ask(self, query: str, **parameters: Any) -> list[Any]:
@@ -116,6 +128,7 @@ class Neo4jGraph:
             async with asyncio.timeout(seconds):
                 yield
         except (DriverError, Neo4jError, OSError, TimeoutError) as error:
+            self.failures += 1
             raise GraphUnavailable(f"Neo4j does not answer: {type(error).__name__}: {error}") from error
 
 
@@ -138,6 +151,36 @@ class Neo4jProjection:
     def __init__(self, graph: Neo4jGraph, database: Database) -> None:
         self._graph = graph
         self._database = database
+
+    @property
+    def failures(self) -> int:
+        return self._graph.failures
+
+    async def held(self) -> tuple[int, int]:
+        """Entities and facts of our groups that are there."""
+        ours = await self._groups()
+        found = [await self._graph.ask(query, groups=ours) for query in (_COUNT_ENTITIES, _COUNT_FACTS)]
+        return found[0][0]["n"], found[1][0]["n"]
+
+    async def sweep(self) -> None:
+        """Delete what the tables do not have (any more)."""
+        ours = await self._groups()
+        for page, drop, table in (
+            (_PAGE_FACTS, _DROP_FACTS, facts),
+            (_PAGE_ENTITIES, _DROP_ENTITIES, entities),
+        ):
+            after = ""
+            while records := await self._graph.ask(page, groups=ours, after=after, limit=BATCH):
+                ids = [record["id"] for record in records]
+                async with self._database.read() as connection:
+                    kept = await column(connection, select(table.c.id).where(table.c.id.in_(ids)))
+                if gone := sorted(set(ids) - set(kept)):
+                    await self._graph.ask(drop, ids=gone)
+                after = ids[-1]
+
+    async def _groups(self) -> list[str]:
+        async with self._database.read() as connection:
+            return await column(connection, select(groups.c.id))
 
     async def apply(self, rows: Sequence[OutboxRow]) -> None:
         """In order of the rows' last word on each id: what is gone by now is deleted, whatever an older row says."""
@@ -179,6 +222,10 @@ class Neo4jNeighbourhoods:
     def __init__(self, graph: Neo4jGraph, tables: RelationalNeighbourhoods) -> None:
         self._graph = graph
         self._tables = tables
+
+    async def ping(self) -> None:
+        """Raises GraphUnavailable."""
+        await self._graph.ping()
 
     async def around(self, scope: Scope, entity_ids: Sequence[str], *, hops: int = 1, limit: int = 50) -> Neighbourhood:
         starts = await self._tables.entities(scope, entity_ids)

@@ -19,9 +19,14 @@ def config() -> Config:
     return made
 
 
+_POSTGRES_LOCK = 7_120_410  # any constant: replicas that start together migrate one after the other
+
+
 async def upgrade(database: Database) -> None:
     """Bring the tables to the newest form."""
     async with database.write() as connection:
+        if database.dialect == "postgresql":
+            await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRES_LOCK})")
         await connection.run_sync(_upgrade)
 
 
