@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ import psutil
 from evals.bench.server import ROOT, free_port
 
 READY_SECONDS = 90
+COMMAND_SECONDS = 120
 QUIET = {  # nothing is taken in that the test did not send, and no language model answers
     "AEGIS_INGESTION__SAMPLES": "no",
     "AEGIS_OLLAMA__URL": "http://127.0.0.1:9",
@@ -95,7 +96,7 @@ class Site:
                 self.kill()
 
     @contextmanager
-    def running(self) -> Iterator[httpx.Client]:
+    def running(self) -> Generator[httpx.Client]:
         self.start()
         try:
             with self.client() as client:
@@ -112,7 +113,7 @@ class Site:
         found = psutil.Process(self.process.pid).children(recursive=True)
         return [process for process in found if word in " ".join(_command(process))]
 
-    def cli(self, *arguments: str | Path, timeout: float = 120, **settings: str) -> subprocess.CompletedProcess[str]:
+    def cli(self, *arguments: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "aegis.cli", *map(str, arguments)],
             env={**self.environment(), **settings},
@@ -120,7 +121,7 @@ class Site:
             capture_output=True,
             text=True,
             errors="surrogateescape",
-            timeout=timeout,
+            timeout=COMMAND_SECONDS,
             stdin=subprocess.DEVNULL,
             check=False,
         )
