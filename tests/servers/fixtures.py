@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from aegis.database import Database, open_database
 from aegis.database.migrations import upgrade
 from aegis.settings import PostgresSettings, SQLiteSettings
-from tests.servers import ServerMissing, neo4j, ollama_real, postgres
+from tests.servers import ServerMissing, neo4j, ollama_real, postgres, redis
 from tests.servers.ollama import OllamaLike, running_ollama_like
 
 
@@ -45,6 +45,12 @@ def postgres_url() -> Generator[str]:
 def neo4j_url() -> Generator[str]:
     """A Neo4j server without authentication (or with the user and password in its address)."""
     yield from _address(neo4j.VARIABLE, neo4j.running_neo4j())
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Generator[str]:
+    """A Redis server, for channels and keys under prefixes of each test's own."""
+    yield from _address(redis.VARIABLE, redis.running_redis())
 
 
 @pytest.fixture(scope="session")

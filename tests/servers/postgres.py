@@ -15,26 +15,31 @@ from tests.servers import ServerMissing, free_port
 
 VARIABLE = "AEGIS_TEST_POSTGRES_URL"
 
-# Nothing here must survive a crash, so nothing waits for the disk.
-OPTIONS = "-c listen_addresses=127.0.0.1 -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+# Nothing here must survive a crash of the machine, so nothing waits for the disk.
+OPTIONS = "-c listen_addresses=127.0.0.1 -c fsync=off -c full_page_writes=off"
 
 
 @contextmanager
-def running_postgres() -> Generator[str]:
-    """Its address. Raises ServerMissing where there is no PostgreSQL."""
+def running_postgres(port: int | None = None, folder: Path | None = None) -> Generator[str]:
+    """Its address. Raises ServerMissing where there is no PostgreSQL. Leaving kills it, as a crash would.
+
+    A port and a folder may be given, to start the same server again.
+    """
     binaries = _binaries()
-    folder = Path(tempfile.mkdtemp(prefix="aegis-postgres-"))
-    port = free_port()
+    chosen = port or free_port()
+    place = folder or Path(tempfile.mkdtemp(prefix="aegis-postgres-"))
     try:
         if _is_root():  # PostgreSQL refuses to run as root
-            shutil.chown(folder, "postgres", "postgres")
-        data = folder / "data"
-        _run(binaries / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "-N")
-        with _guarded_server(binaries, data, f"-p {port} -k {folder} {OPTIONS}"):
-            _run(binaries / "pg_isready", "-h", "127.0.0.1", "-p", port, "-t", "1", attempts=300)
-            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+            shutil.chown(place, "postgres", "postgres")
+        data = place / "data"
+        if not (place / "data").exists():
+            _run(binaries / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "-N")
+        with _guarded_server(binaries, data, f"-p {chosen} -k {place} {OPTIONS}"):
+            _run(binaries / "pg_isready", "-h", "127.0.0.1", "-p", chosen, "-t", "1", attempts=300)
+            yield f"postgresql://postgres@127.0.0.1:{chosen}/postgres"
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder is None:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 @contextmanager
