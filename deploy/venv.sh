@@ -43,5 +43,7 @@ else
     # shellcheck disable=SC2086
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --compile -c requirements.lock -e "$extras" $groups
 fi
+# Ours too: where PYTHONDONTWRITEBYTECODE is set they would be compiled at every start.
+"$venv/bin/python" -m compileall -q aegis agents api evals graphs inference memory retrieval ui || true
 rm -f "$venv"/.installed-*
 echo "$wanted" >"$venv/.installed-$what"

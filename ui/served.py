@@ -9,6 +9,7 @@ from starlette.routing import Mount, Route, request_response
 
 from aegis.settings import Settings
 from ui import root
+from ui.lean import import_chainlit
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -42,6 +43,7 @@ def create_served_app(settings: Settings | None = None) -> FastAPI:
 
     settings = settings or Settings()
     root.prepare(settings.folder)
+    import_chainlit()
     app = create_app()
     _mount(app, settings)
     return app
