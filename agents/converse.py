@@ -41,12 +41,12 @@ _COMPILED = tuple((re.compile(pattern), reply) for pattern, reply in _REPLIES)
 
 @dataclass(frozen=True)
 class Converse:
-    """Sets `answer`."""
+    """Sets `answer`, and `abstained` where something was asked that it cannot do."""
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         answer = reply(state["question"])
         runtime.stream_writer(token(answer))
-        return {"answer": answer, "abstained": False, "citations": []}
+        return {"answer": answer, "abstained": answer == _OTHERWISE, "citations": []}
 
 
 def reply(message: str) -> str:

@@ -17,7 +17,7 @@ from langgraph.runtime import Runtime
 from aegis.scope import Scope
 from agents.route import READ_CHARS, classify
 from agents.state import Context, Recalled, State, token
-from agents.topic import content_words, listed
+from agents.topic import TALK, content_words
 from memory.conversations import Turn
 
 SHOWN_TURNS = 3
@@ -33,15 +33,6 @@ _POSITION = re.compile(
 _WHOLE = re.compile(
     r"\b(?:our|this|the) (?:whole |entire )?(?:conversation|chat|discussion)(?: so far)?\W*$|\bso far\b|"
     r"\bwhat (?:were|have|did) we (?:been |just )?(?:talk|discuss|speak|say)\w*(?: about)?\W*$"
-)
-# Words that ask about talking as such, and so say nothing of what was talked about.
-_TALK = listed(
-    """
-    answer answered answers ask asked before cite cited conversation conversations chat chats discuss discussed
-    earlier last mention mentioned previous question questions recall recommended remember remind reply said say
-    suggested summarise summarize talk talked talking tell told today week wrote yesterday ago again already
-    once already me called first second third thing back ever
-    """
 )
 
 
@@ -72,7 +63,7 @@ class Recall:
         return [turn for turn in turns if turn.state in ("done", "stopped")]
 
     async def _about(self, context: Context, words: Sequence[str], here: Sequence[Turn]) -> list[Turn]:
-        meant = [word for word in words if word not in _TALK]
+        meant = [word for word in words if word not in TALK]
         if not meant:
             return list(here[-SUMMED_TURNS:])
         turns = await self.conversations.mentioning(context.scope, meant, limit=_CANDIDATES)
@@ -131,7 +122,7 @@ def _by_position(question: str, here: Sequence[Turn]) -> list[Turn] | None:
     if _WHOLE.search(question):
         return list(here[-SUMMED_TURNS:])
     match = _POSITION.search(question)
-    if not match or (match[1] == "just" and [word for word in content_words(question) if word not in _TALK]):
+    if not match or (match[1] == "just" and [word for word in content_words(question) if word not in TALK]):
         return None
     place = _ORDINALS.get(match[1], -1)
     return [here[place]] if -len(here) <= place < len(here) else []

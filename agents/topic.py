@@ -36,6 +36,16 @@ _STOP = _OPENERS | listed(
     """
 )
 
+# Words that ask about talking as such, and so say nothing of what was talked about.
+TALK = listed(
+    """
+    answer answered answers ask asked before cite cited conversation conversations chat chats discuss discussed
+    earlier last mention mentioned previous question questions recall recommended remember remind reply said say
+    suggested summarise summarize talk talked talking tell told today week wrote yesterday ago again already
+    once already me called first second third thing back ever
+    """
+)
+
 
 def names(text: str) -> list[str]:
     """Quoted phrases, capitalised names and identifiers, in order, each once; a question's opening word is none."""
