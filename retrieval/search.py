@@ -159,7 +159,7 @@ class HybridSearcher:
         rows = await self.catalogue.chunks(scope, [scored.id for scored in found])
         chunks = {chunk.id: chunk for chunk in rows}
         seen = [scored for scored in found if scored.id in chunks]
-        if mode in ("hybrid", "graph"):
+        if mode in ("hybrid", "graph") and self.fusion != "rrf":
             seen = ranking.with_titles(text, seen, {chunk.id: chunk.title for chunk in rows})
             seen = ranking.with_neighbours(seen, {chunk.id: (chunk.version_id, chunk.ordinal) for chunk in rows})
         return [Hit(chunks[scored.id], scored.score) for scored in seen]

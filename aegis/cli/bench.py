@@ -9,12 +9,16 @@ import typer
 
 def bench(
     name: Annotated[str, typer.Argument(help="Name of a benchmark, or `all`.")],
+    dataset: Annotated[str | None, typer.Option(help="Name of a folder under AEGIS_DATASETS, or `all`.")] = None,
+    embedder: Annotated[str | None, typer.Option(help="Kind of embedder, such as `wordllama`.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from aegis.cli.output import print_json
     from evals.bench import BENCHES, run
 
     names = list(BENCHES) if name == "all" else [name]
-    results = {each: run(each, quiet=as_json) for each in names}
+    given = {"dataset": dataset, "embedder": embedder}
+    options = {name: value for name, value in given.items() if value is not None}
+    results = {each: run(each, quiet=as_json, **options) for each in names}
     if as_json:
         print_json(results if name == "all" else results[name])

@@ -1,22 +1,31 @@
 """Benchmarks, one file each. Each prints what was measured beside its floor or rival, in one run, with the ratio.
 
-A benchmark's module holds `bench(*, quiet: bool) -> dict`; the dict is what `--json` prints. It is imported when it is
-asked for, because its rivals may be heavy or missing.
+A benchmark's module holds `bench(*, quiet: bool, ...) -> dict`; the dict is what `--json` prints. Its further keyword
+parameters are the options it takes. It is imported when it is asked for: its rivals may be heavy or missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
-from aegis.errors import NotFound
+from aegis.errors import InvalidInput, NotFound
 
-BENCHES: Mapping[str, str] = {"http": "evals.bench.http"}
+BENCHES: Mapping[str, str] = {
+    "http": "evals.bench.http",
+    "retrieval": "evals.bench.retrieval",
+    "chunking": "evals.bench.chunking",
+}
 
 
-def run(name: str, *, quiet: bool = False) -> dict[str, Any]:
-    """Raises NotFound for a name that is none."""
+def run(name: str, *, quiet: bool = False, **options: str) -> dict[str, Any]:
+    """Raises NotFound for a name that is none, InvalidInput for an option that this benchmark does not take."""
     if name not in BENCHES:
         raise NotFound(f"There is no benchmark {name!r}. Known are: {', '.join(BENCHES)}, all.")
-    return import_module(BENCHES[name]).bench(quiet=quiet)
+    bench = import_module(BENCHES[name]).bench
+    foreign = options.keys() - signature(bench).parameters.keys()
+    if foreign:
+        raise InvalidInput(f"The benchmark {name} takes no --{min(foreign)}.")
+    return bench(quiet=quiet, **options)

@@ -1,0 +1,117 @@
+"""Rankings on public data sets: keyword and vector alone, plain reciprocal ranks, our default, and mentions followed.
+
+Each passage is one chunk; the searchers, encoders and the engine are the ones that answer questions. Metrics come from
+ir-measures. Times are those of whole searches (milliseconds, one caller), the engine's child process included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aegis.errors import ConfigurationError
+from aegis.settings import Settings
+from evals.bench.datasets import RankingSet, ranking_sets
+from evals.bench.shelf import SCOPE, Shelf, open_shelf, whole
+from retrieval.embedding import open_embedder
+from retrieval.search import Mode, Searcher, SearchRequest
+
+DEPTH = 20
+Ranking = Mapping[str, float]  # score by passage id
+
+
+def bench(*, quiet: bool = False, dataset: str = "all", embedder: str = "wordllama") -> dict[str, Any]:
+    """Raises NotFound without data sets, ConfigurationError without the extra `bench`."""
+    chosen = list(ranking_sets(dataset))
+    found = asyncio.run(_measure(chosen, embedder))
+    if not quiet:
+        _show(found)
+    return found
+
+
+async def _measure(chosen: Sequence[RankingSet], embedder: str) -> dict[str, Any]:
+    settings = Settings.model_validate({"embedder": {"kind": embedder}})
+    results = dict[str, Any]()
+    async with open_embedder(settings.embedder) as opened:
+        for each in chosen:
+            with tempfile.TemporaryDirectory() as folder:
+                async with open_shelf(Path(folder), opened) as shelf:
+                    names = {f"passage-{number}": found for number, found in enumerate(each.passages)}
+                    await shelf.put([whole(name, found.title, found.text) for name, found in names.items()])
+                    ids = {name: found.id for name, found in names.items()}
+                    results[each.name] = await _systems(shelf, each, ids)
+        name = opened.name
+    return {"embedder": name, "datasets": results}
+
+
+async def _systems(shelf: Shelf, given: RankingSet, ids: Mapping[str, str]) -> dict[str, Any]:
+    ours, ranks = shelf.searcher(), shelf.searcher("rrf")
+    systems: list[tuple[str, Searcher, Mode, bool]] = [
+        ("keyword", ours, "keyword", False),
+        ("vector", ours, "vector", False),
+        ("rrf", ranks, "hybrid", False),
+        ("default", ours, "hybrid", False),
+        ("default+rerank", ours, "hybrid", True),
+    ]
+    if any(passage.title for passage in given.passages):
+        systems.append(("graph", shelf.follower(), "graph", False))
+    return {name: await _system(given, ids, searcher, mode, rerank) for name, searcher, mode, rerank in systems}
+
+
+async def _system(
+    given: RankingSet, ids: Mapping[str, str], searcher: Searcher, mode: Mode, rerank: bool
+) -> dict[str, float | int]:
+    runs, taken = dict[str, Ranking](), list[float]()
+    for identifier, text in given.queries.items():
+        request = SearchRequest(text, mode=mode, top_k=DEPTH, rerank=rerank)
+        started = time.perf_counter()
+        hits = await searcher.search(SCOPE, request)
+        taken.append((time.perf_counter() - started) * 1000)
+        runs[identifier] = {ids[hit.chunk.document_id]: hit.score for hit in hits}
+    p50, p95 = np.percentile(taken, (50, 95))
+    figures = measured(given.qrels, runs)
+    return {**figures, "queries": len(taken), "ms_p50": round(float(p50), 2), "ms_p95": round(float(p95), 2)}
+
+
+def measured(qrels: Mapping[str, Mapping[str, int]], runs: Mapping[str, Ranking]) -> dict[str, float]:
+    """Means over all queries with gold. `all_gold@8`: share of queries with every gold passage in the first eight."""
+    try:
+        from ir_measures import RR, R, calc_aggregate, iter_calc, nDCG
+    except ImportError as error:
+        raise ConfigurationError("This benchmark needs the extra `bench`: pip install -e '.[bench]'.") from error
+    named = {
+        "ndcg@10": nDCG @ 10,
+        "recall@2": R @ 2,
+        "recall@5": R @ 5,
+        "recall@10": R @ 10,
+        "mrr": RR,
+    }
+    means = calc_aggregate(list(named.values()), qrels, runs)
+    complete = [found.value >= 1 for found in iter_calc([R @ 8], qrels, runs)]
+    return {
+        **{name: round(float(means[measure]), 4) for name, measure in named.items()},
+        "all_gold@8": round(sum(complete) / max(1, len(qrels)), 4),
+    }
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = ("ndcg@10", "recall@2", "recall@5", "recall@10", "mrr", "all_gold@8", "ms_p50")
+    for name, systems in found["datasets"].items():
+        queries = next(iter(systems.values()))["queries"]
+        table = Table("", title=f"{name}: {queries} queries, {found['embedder']}")
+        for column in (*columns, "/ better half"):
+            table.add_column(column, no_wrap=True)
+        better = max(systems["keyword"]["ndcg@10"], systems["vector"]["ndcg@10"]) or 1.0
+        for system, figures in systems.items():
+            cells = (str(figures[column]) for column in columns)
+            table.add_row(system, *cells, f"x{figures['ndcg@10'] / better:.3f}")
+        Console(width=120).print(table)

@@ -1,0 +1,159 @@
+"""A small real installation without a server: SQLite, Qdrant Edge in its child process, our encoders, in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import insert, update
+
+from aegis.database import Database, open_database
+from aegis.database.migrations import upgrade
+from aegis.scope import Scope, Span, chunk_id
+from aegis.settings import EdgeSettings, RetrievalSettings, SQLiteSettings
+from memory.facts.tables import homes
+from memory.mentions import GraphSearcher, MentionFollower
+from memory.naming import home_keys
+from retrieval.catalogue import NEVER, Catalogue, chunks, documents, embedded_text, epochs, versions
+from retrieval.embedding import Embedder
+from retrieval.keywords import KeywordEncoder
+from retrieval.search import Fusion, HybridSearcher
+from retrieval.splitting import Piece
+from retrieval.store import Point, VectorStore
+from retrieval.store.edge import open_edge
+
+COLLECTION = "bench"
+SCOPE = Scope("bench", frozenset({COLLECTION}))
+EPOCH = 1
+BATCH = 100
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """A document and its chunks. `name` is its document id on the shelf."""
+
+    name: str
+    title: str
+    text: str
+    pieces: Sequence[Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Books that are visible to SCOPE."""
+
+    database: Database
+    store: VectorStore
+    embedder: Embedder
+    keywords: KeywordEncoder
+    catalogue: Catalogue
+
+    async def put(self, books: Sequence[Book]) -> None:
+        for start in range(0, len(books), BATCH):
+            await self._put(books[start : start + BATCH])
+
+    def searcher(self, fusion: Fusion = "convex") -> HybridSearcher:
+        return HybridSearcher(
+            self.store, self.embedder, self.keywords, self.catalogue, RetrievalSettings(), fusion=fusion
+        )
+
+    def follower(self) -> GraphSearcher:
+        return GraphSearcher(self.searcher(), MentionFollower(self.database, self.catalogue))
+
+    async def _put(self, books: Sequence[Book]) -> None:
+        named = [home for book in books for home in _homes(book)]
+        async with self.database.write() as connection:
+            await connection.execute(insert(documents), [_document(book) for book in books])
+            await connection.execute(insert(versions), [_version(book) for book in books])
+            await connection.execute(insert(chunks), [row for book in books for row in _chunks(book)])
+            if named:
+                await connection.execute(insert(homes), named)
+        pieces = [(book, piece) for book in books for piece in book.pieces]
+        for start in range(0, len(pieces), BATCH):
+            await self.store.upsert(await self._points(pieces[start : start + BATCH]))
+
+    async def _points(self, pieces: Sequence[tuple[Book, Piece]]) -> list[Point]:
+        texts = [embedded_text(book.title, piece.heading, piece.text) for book, piece in pieces]
+        dense, sparse = await self.embedder.embed(texts), self.keywords.documents(texts)
+        return [
+            Point(chunk_id(book.name, piece.span), vector, words, COLLECTION, book.name, "text/plain", 0, NEVER)
+            for (book, piece), vector, words in zip(pieces, dense, sparse, strict=True)
+        ]
+
+
+def whole(name: str, title: str, text: str) -> Book:
+    """A document of one chunk."""
+    return Book(name, title, text, [Piece(Span(0, len(text)), text, None, None)])
+
+
+@asynccontextmanager
+async def open_shelf(folder: Path, embedder: Embedder) -> AsyncGenerator[Shelf]:
+    async with (
+        open_database(SQLiteSettings(), folder) as database,
+        open_edge(EdgeSettings(), folder / "vectors", embedder.dimensions) as store,
+    ):
+        await upgrade(database)
+        async with database.write() as connection:
+            await connection.execute(update(epochs).values(value=EPOCH))
+        catalogue = Catalogue(database)
+        catalogue.epoch_raised(EPOCH)
+        yield Shelf(database, store, embedder, KeywordEncoder(), catalogue)
+
+
+def _document(book: Book) -> dict[str, Any]:
+    return {
+        "id": book.name,
+        "owner": SCOPE.user,
+        "collection": COLLECTION,
+        "source": f"bench:{book.name}",
+        "tags": [],
+        "created_at": _NOW,
+    }
+
+
+def _version(book: Book) -> dict[str, Any]:
+    return {
+        "id": book.name,
+        "document_id": book.name,
+        "content_hash": book.name,
+        "title": book.title,
+        "media_type": "text/plain",
+        "chars": len(book.text),
+        "pages": [],
+        "headings": [],
+        "verdict": {},
+        "dated": None,
+        "chunk_count": len(book.pieces),
+        "indexed_at": _NOW,
+        "visible_from": 0,
+        "visible_until": NEVER,
+    }
+
+
+def _chunks(book: Book) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": chunk_id(book.name, piece.span),
+            "version_id": book.name,
+            "ordinal": ordinal,
+            "start": piece.span.start,
+            "end": piece.span.end,
+            "text": piece.text,
+            "page": piece.page,
+            "heading": piece.heading,
+            "embedded_hash": book.name[:64],
+        }
+        for ordinal, piece in enumerate(book.pieces)
+    ]
+
+
+def _homes(book: Book) -> list[dict[str, Any]]:
+    """The document's title leads to its first chunk."""
+    first = chunk_id(book.name, book.pieces[0].span)
+    keys = home_keys(book.title) if book.title else ()
+    return [{"collection": COLLECTION, "key": key, "chunk_id": first, "version_id": book.name} for key in keys]
