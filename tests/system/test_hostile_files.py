@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,7 +22,6 @@ from tests.system.stores import contents, faults
 
 GOOD = ("good.md", "zz-good.txt", "line\nbreak.md", "naïve – ünï.txt", "emoji 🙂.txt")
 NOT_UTF8 = b"latin-\xe9.txt"
-NOBODY = 65534
 REASONS = {
     "empty.txt": "empty",
     "no-pages.pdf": "page",
@@ -119,44 +119,46 @@ def test_named_one_by_one(nasty: Path, tmp_path: Path) -> None:
     assert site.json("ingest", nasty / "empty.txt", code=1)["failures"][0]["reason"].endswith("is empty.")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="who may read all needs to be root to try")
-def test_a_folder_without_permission(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """As another user, over the same command line in a process that has given its rights up."""
-    place = Path("/tmp") / f"aegis-nobody-{os.getpid()}"
-    place.mkdir(mode=0o777)
-    place.chmod(0o777)
+def test_a_folder_without_permission(tmp_path: Path) -> None:
+    shut, unreadable, docs = tmp_path / "docs" / "shut", tmp_path / "docs" / "unreadable.md", tmp_path / "docs"
+    shut.mkdir(parents=True)
+    (shut / "hidden.md").write_text("Nobody may read this.")
+    unreadable.write_text("Nor this.")
+    (docs / "open.md").write_text("Everybody may read this, about Mill Lane.")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for place, mode in ((shut, 0), (unreadable, 0), (kept, 0o500)):
+        place.chmod(mode)
     try:
-        shut, unreadable = place / "docs" / "shut", place / "docs" / "unreadable.md"
-        shut.mkdir(parents=True)
-        (shut / "hidden.md").write_text("Nobody may read this.")
-        unreadable.write_text("Nor this.")
-        (place / "docs" / "open.md").write_text("Everybody may read this, about Mill Lane.")
-        shut.chmod(0)
-        unreadable.chmod(0)
-        site = Site(place / "var")
-        done = _as_nobody(site, "ingest", place / "docs", shut / "hidden.md", "--json")
+        done = _as_anybody(Site(tmp_path / "var"), "ingest", docs, shut / "hidden.md", "--json")
         assert done.returncode == 1, done.stderr
-        assert '"chunks": 1' in done.stdout
-        for sentence in (
-            "The folder cannot be read (Permission denied)",
-            "The file cannot be read (Permission denied)",
-        ):
-            assert sentence in done.stdout
-        (place / "owned").mkdir(mode=0o700)
-        refused = _as_nobody(Site(place / "owned"), "documents")
-        assert refused.returncode == 1
-        assert "cannot be written (Permission denied)" in refused.stderr
-        assert "Traceback" not in refused.stderr
+        assert '"chunks": 1' in done.stdout, done.stderr
+        for what in ("folder", "file"):
+            assert f"The {what} cannot be read (Permission denied)" in done.stdout
+        for command in ("documents", "serve"):
+            refused = _as_anybody(Site(kept), command)
+            assert refused.returncode == 1
+            assert "cannot be written" in refused.stderr
+            assert "AEGIS_DATA_DIR" in refused.stderr
+            assert "Traceback" not in refused.stderr
+        said = _as_anybody(Site(kept), "doctor")
+        assert said.returncode == 1
+        assert "Data folder: cannot be written" in said.stdout
     finally:
-        subprocess.run(["rm", "-rf", place], check=True)
+        for place in (shut, unreadable, kept):
+            place.chmod(0o700)
 
 
-def _as_nobody(site: Site, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    lower = f"import os; os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})"
-    code = f"{lower}; from aegis.cli import main; main()"
+def _as_anybody(site: Site, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Without the right to read and write everything, which root has."""
+    lowered: list[str] = []
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("run as root this needs setpriv (util-linux)")
+        lowered = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"]
     return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        env={**site.environment(), "HOME": str(site.folder.parent), "PYTHONDONTWRITEBYTECODE": "1"},
+        [*lowered, sys.executable, "-m", "aegis.cli", *map(str, arguments)],
+        env=site.environment(),
         capture_output=True,
         text=True,
         timeout=120,
