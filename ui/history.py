@@ -12,7 +12,7 @@ from chainlit.data.base import BaseDataLayer
 from chainlit.types import Feedback, PageInfo, PaginatedResponse, Pagination, ThreadDict, ThreadFilter
 from chainlit.user import PersistedUser, User
 
-from aegis.errors import InvalidInput, NotFound
+from aegis.errors import NotFound
 from memory.conversations import Conversation, Conversations
 from ui import render, viewer
 from ui.ending import delete
@@ -82,8 +82,6 @@ class History(BaseDataLayer):
 
     async def upsert_feedback(self, feedback: Feedback) -> str:
         """`forId` is the run's step, whose id is the turn's."""
-        if feedback.value not in (0, 1):
-            raise InvalidInput(f"Feedback is {feedback.value!r}; it can be 0 (not helpful) or 1 (helpful).")
         said = {"value": 1 if feedback.value else -1, "comment": feedback.comment or ""}
         await _kept().feedback(await viewer.scope(), feedback.forId, said)
         return feedback.forId

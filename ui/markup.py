@@ -18,32 +18,39 @@ _FORMATTED = re.compile(rf"{_CODE}|{_CITATION}|(?P<address>{_ADDRESS})", re.IGNO
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _DANGEROUS = re.compile(r"([\[\]<>`~\\&$]|:(?=[A-Za-z:])|!(?=\[))")
 _INVISIBLE = re.compile("[\u200b\u202a-\u202e\u2066-\u2069]")  # Chainlit's cursor, and what turns text around
-_FENCE = re.compile(r"```[\w+#.-]*")
+_SEAM = "\u200b"  # between parts; `_clean` left none in the text
+_SIDE_BY_SIDE = re.compile(f"`{_SEAM}`")
+_OPENING = re.compile(r"```[\w+#.-]*[ ]*")
+_CLOSING = re.compile(r" {0,3}`{3,}[ \t]*")
 
 
 def plain(text: str, cite: str = "") -> str:
     """Shown exactly as it is. With `cite`, `[n]` becomes a mark that opens citation n of that turn."""
-    return _rendered(_PLAIN, _PUNCTUATION, _INVISIBLE.sub("", text).replace("\t", " "), cite)
+    return _rendered(_PLAIN, _PUNCTUATION, _clean(text).replace("\t", " "), cite)
 
 
 def formatted(text: str, cite: str = "") -> str:
     """A model's answer with the harmless part of its markdown. Fences count only where no reading could differ."""
     lines, fenced = list[str](), False
-    for line in _INVISIBLE.sub("", text).split("\n"):
-        fence = _FENCE.fullmatch(line.rstrip()) if not fenced else line.rstrip() == "```"
-        fenced = fenced != bool(fence)
+    for line in _clean(text).split("\n"):
+        fence = (_CLOSING if fenced else _OPENING).fullmatch(line) is not None
         lines.append(line if fence or fenced else _rendered(_FORMATTED, _DANGEROUS, line, cite))
+        fenced = fenced != fence
     return "\n".join(lines)
+
+
+def _clean(text: str) -> str:
+    return _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _rendered(inert: re.Pattern[str], escaped: re.Pattern[str], text: str, cite: str) -> str:
     parts, position = list[str](), 0
     for found in inert.finditer(text):
-        parts.append(escaped.sub(r"\\\1", text[position : found.start()]))
-        parts.append(_token(found, cite))
+        parts += [escaped.sub(r"\\\1", text[position : found.start()]), _token(found, cite)]
         position = found.end()
     parts.append(escaped.sub(r"\\\1", text[position:]))
-    return "".join(parts)
+    # Back quotes that come to stand side by side would be read as one longer mark.
+    return _SIDE_BY_SIDE.sub("` `", _SEAM.join(part for part in parts if part)).replace(_SEAM, "")
 
 
 def _token(found: re.Match[str], cite: str) -> str:

@@ -64,17 +64,17 @@ async def _answer(session: WebsocketSession, payload: dict[str, Any]) -> None:
     """Take in the files that came along, then answer the question."""
     emitter = _emitter(session)
     asked = payload["message"]
-    text, files = str(asked.get("output") or ""), _files(session, payload)
+    question_id, text, files = str(asked["id"]), str(asked.get("output") or ""), _files(session, payload)
     await emitter.task_start()
     try:
         await _interacted(session, text or "files")
         if files:
-            await take_in(emitter, session.thread_id, files)
+            await take_in(emitter, session.thread_id, question_id, files)
         if text.strip():
-            await _ask(session, text, str(asked["id"]))
+            await _ask(session, text, question_id)
     except AegisError as error:
-        shown = render.aside(session.thread_id, markup.plain(error.message), identifier=new_id(), is_error=True)
-        await emitter.send_step(shown)
+        said = markup.plain(error.message)
+        await emitter.send_step(render.aside(session.thread_id, question_id, said, identifier=new_id(), is_error=True))
     finally:
         await emitter.task_end()
 

@@ -110,10 +110,10 @@ def error(frame: Frame, message: str) -> Shown:
     return {**answer(frame, markup.plain(message)), "isError": True}
 
 
-def aside(thread_id: str, text: str, *, identifier: str, is_error: bool = False) -> Shown:
-    """A message that belongs to no turn."""
-    frame = Frame(identifier, thread_id, "", moment(None))
-    return {**_step(frame, identifier, None, ASSISTANT, "assistant_message", text), "isError": is_error}
+def aside(thread_id: str, question_id: str, text: str, *, identifier: str, is_error: bool = False) -> Shown:
+    """A message under a question that belongs to no turn."""
+    frame = Frame(identifier, thread_id, question_id, moment(None))
+    return {**_step(frame, identifier, question_id, ASSISTANT, "assistant_message", text), "isError": is_error}
 
 
 def written(text: str, turn_id: str, *, by_model: bool) -> str:

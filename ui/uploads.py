@@ -25,9 +25,10 @@ class Incoming:
     path: Path
 
 
-async def take_in(emitter: Emitter, thread_id: str, files: Sequence[Incoming]) -> None:
+async def take_in(emitter: Emitter, thread_id: str, question_id: str, files: Sequence[Incoming]) -> None:
     """Returns when the files can be asked about, or failed with their reasons. Raises what `Ingestion.submit` does."""
-    scope, ingestion, shown = await viewer.scope(), viewer.services().ingestion, _Progress(emitter, thread_id)
+    scope, ingestion = await viewer.scope(), viewer.services().ingestion
+    shown = _Progress(emitter, thread_id, question_id)
     uploads = [Upload(SOURCE + file.name, await asyncio.to_thread(_read, file.path)) for file in files]
     job = await ingestion.submit(scope, uploads)
     await shown.begin(job)
@@ -49,9 +50,10 @@ async def _reports(ingestion: Ingestion, scope: Scope, job_id: str) -> Sequence[
 class _Progress:
     """One message with one element, both sent again as the job goes on."""
 
-    def __init__(self, emitter: Emitter, thread_id: str) -> None:
+    def __init__(self, emitter: Emitter, thread_id: str, question_id: str) -> None:
         self._emitter = emitter
         self._thread_id = thread_id
+        self._question_id = question_id
         self._message = new_id()
         self._element = new_id()
 
@@ -68,7 +70,9 @@ class _Progress:
         )
 
     async def _say(self, text: str) -> None:
-        await self._emitter.send_step(render.aside(self._thread_id, markup.plain(text), identifier=self._message))
+        await self._emitter.send_step(
+            render.aside(self._thread_id, self._question_id, markup.plain(text), identifier=self._message)
+        )
 
 
 def _result(job: Job) -> str:

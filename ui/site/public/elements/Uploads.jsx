@@ -33,7 +33,7 @@ export default function Uploads() {
             )}
             <span className="aegis-state">
               {STATES[file.state] || file.state}
-              {file.state === 'done' && file.chunks ? ` · ${file.chunks} passages` : ''}
+              {file.state === 'done' && file.chunks ? ` · ${file.chunks} passage${file.chunks === 1 ? '' : 's'}` : ''}
             </span>
             {file.reason && <p className="aegis-note">{file.reason}</p>}
           </li>
