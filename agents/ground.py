@@ -3,7 +3,8 @@
 Weights are a logistic regression on 500 questions of five public sets (2wiki_101, musique_train100, anthropic_docs,
 chunking_eval, mtragun_pool): each against the passages that hybrid search finds in its own corpus, and in two others.
 With one set left out in turn, AUROC is .949 to .998. Near misses are much harder: with all gold passages taken away
-it is .78, so a question near the documents' subject is more often answered than not. `meaning` is the cosine of
+it is .78, so a question near the documents' subject is more often answered than not; `demands.py` refuses some of
+those for what they cannot do without. `meaning` is the cosine of
 WordLlama's vectors: another embedder needs another fit.
 """
 
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 from langgraph.runtime import Runtime
 
+from agents.demands import Read, lacking
 from agents.evidence import Chunks, asked_of, gather
 from agents.state import Context, State
 from inference import Passage
@@ -29,6 +31,7 @@ COMPARED = 12  # sentences whose meaning is compared
 
 ENOUGH = 0.5  # answer at once
 BARELY = 0.25  # answer when no attempt is left
+LACKING = 0.2  # at most, where what an answer cannot do without is missing: below both
 
 WEIGHTS = (2.31, 2.41, 0.70, 11.80, 1.81, 0.42)
 BIAS = -8.37
@@ -80,7 +83,9 @@ async def judge(question: str, passages: Sequence[Passage], embed: Embed) -> flo
     features = await measure(question, passages, embed)
     if features is None:
         return 0.0
-    return 1 / (1 + math.exp(-BIAS - sum(w * v for w, v in zip(WEIGHTS, features.values(), strict=True))))
+    likely = 1 / (1 + math.exp(-BIAS - sum(w * v for w, v in zip(WEIGHTS, features.values(), strict=True))))
+    read = [Read(c.text, c.words | c.before) for passage in passages[:JUDGED] for c in candidates(passage)]
+    return min(likely, LACKING) if lacking(question, read) else likely
 
 
 async def measure(question: str, passages: Sequence[Passage], embed: Embed) -> Features | None:
