@@ -211,7 +211,7 @@ def _duration(milliseconds: float) -> str:
 
 def _detail(detail: Mapping[str, Any]) -> str:
     lines = [f"{label}: {markup.plain(str(detail[key]))}" for key, label in _TEXTS if detail.get(key)]
-    lines += [f"- **{markup.plain(hit['title'])}** {_score(hit)}" for hit in detail.get("hits", ())]
+    lines += _documents(detail.get("hits", ()))
     lines += [f"- {markup.plain(fact['text'])}" for fact in detail.get("facts", ())]
     if path := detail.get("path"):
         lines.append("Path: " + " → ".join(markup.plain(str(name)) for name in path))
@@ -222,9 +222,13 @@ def _detail(detail: Mapping[str, Any]) -> str:
 _TEXTS = (("standalone", "Understood as"), ("query", "Searched for"), ("model", "Written by"))
 
 
-def _score(hit: Mapping[str, Any]) -> str:
-    via = f", through {markup.plain(' → '.join(map(str, hit['via'])))}" if hit.get("via") else ""
-    return f"score {float(hit['score']):.2f}{via}"
+def _documents(hits: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Each document once, with the scores of its passages and how they were reached."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for hit in hits:
+        via = f" through {markup.plain(' → '.join(map(str, hit['via'])))}" if hit.get("via") else ""
+        grouped.setdefault((str(hit["document_id"]), str(hit["title"])), []).append(f"{float(hit['score']):.2f}{via}")
+    return [f"- **{markup.plain(title)}**: {', '.join(scores)}" for (_, title), scores in grouped.items()]
 
 
 def _by_marker(turn: Turn) -> list[Shown]:

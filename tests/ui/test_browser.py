@@ -183,7 +183,6 @@ def test_an_uploaded_file_can_be_asked_about_and_got_back(chat: Chat, site: Site
 def test_a_file_that_is_refused_says_why(chat: Chat) -> None:
     chat.open()
     chat.attach("broken.pdf", b"%PDF-1.7\nnot much of a document", "application/pdf")
-    chat.page.keyboard.press("Enter")
     chat.page.locator("#chat-submit").click()
     refused = chat.page.locator('.aegis-uploads li[data-state="failed"]')
     expect(refused).to_contain_text("broken.pdf")

@@ -1,7 +1,7 @@
 // The cited passage with its surroundings, the cited words marked. Spans count code points, strings do not.
-import { useEffect, useState } from 'react'
+import { useEffect, useRef, useState } from 'react'
 
-const AROUND = 600
+const AROUND = 400
 
 const cut = (points, from, spans) => {
   const parts = []
@@ -22,6 +22,7 @@ export default function Passage() {
   const { document_id, version_id, title, source, page, heading, spans } = props
   const [parts, setParts] = useState()
   const [gone, setGone] = useState(false)
+  const shown = useRef(null)
   const base = `/api/v1/documents/${encodeURIComponent(document_id)}`
 
   useEffect(() => {
@@ -36,8 +37,10 @@ export default function Passage() {
       .then((answer) => {
         if (!wanted) return
         const found = cut(Array.from(answer.text), answer.start, spans)
-        if (answer.start > 0) found.unshift({ text: '… ' })
-        if (answer.end < answer.chars) found.push({ text: ' …' })
+        // Whole words at both ends, unless the cited words begin or end there.
+        const [head, tail] = [found[0], found[found.length - 1]]
+        if (answer.start > 0 && !head.cited) head.text = `… ${head.text.replace(/^\S*\s+/, '')}`
+        if (answer.end < answer.chars && !tail.cited) tail.text = `${tail.text.replace(/\s+\S*$/, '')} …`
         setParts(found)
       })
       .catch(() => wanted && setGone(true))
@@ -45,6 +48,11 @@ export default function Passage() {
       wanted = false
     }
   }, [document_id, version_id, JSON.stringify(spans)])
+
+  useEffect(() => {
+    const mark = shown.current && shown.current.querySelector('mark')
+    if (mark) mark.scrollIntoView({ block: 'nearest' })
+  }, [parts])
 
   const quoted = spans.flatMap((span) => [{ text: span.quote, cited: true }, { text: ' ' }])
 
@@ -54,7 +62,7 @@ export default function Passage() {
       <p className="aegis-place">
         {[page && `Page ${page}`, heading].filter(Boolean).join(' · ')}
       </p>
-      <blockquote>
+      <blockquote ref={shown}>
         {(parts || quoted).map((part, number) =>
           part.cited ? <mark key={number}>{part.text}</mark> : <span key={number}>{part.text}</span>
         )}
