@@ -35,6 +35,15 @@ def test_a_full_dense_half_lends_its_last_score_to_what_it_left_out() -> None:
     assert convex(BOTH, 0.5, full=4) == convex(BOTH)
 
 
+def test_which_of_equal_points_end_a_full_keyword_half_does_not_matter() -> None:
+    dense = [Scored("a", 0.8), Scored("b", 0.6), Scored("c", 0.6)]
+    one = convex(Candidates(dense, [Scored("a", 9.0), Scored("d", 5.0), Scored("b", 2.0)]), full=3)
+    other = convex(Candidates(dense, [Scored("a", 9.0), Scored("d", 5.0), Scored("c", 2.0)]), full=3)
+    assert one == other
+    equal = [Scored("b", 2.0), Scored("c", 2.0), Scored("d", 2.0)]
+    assert convex(Candidates(dense, equal), full=3)[0].id == "b"
+
+
 def test_negative_cosines_count_nothing() -> None:
     only = Candidates(dense=[Scored("a", -0.1), Scored("b", -0.4)], sparse=[Scored("b", 2.0)])
     assert scores(convex(only)) == [("b", 0.5), ("a", 0.0)]
