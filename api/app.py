@@ -7,6 +7,7 @@ goes wrong, uses `opened` around a server whose lifespan is off.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -36,9 +37,8 @@ async def opened(
 
     `command` and `patience` are what `aegis.folder.own_folder` takes: who we are, and how long to wait for another.
     """
-    from graphs.answering import open_answering
-
     from aegis.services import open_services  # here, because they load engines
+    from graphs.answering import open_answering
 
     configure(app, settings)
     async with (
@@ -64,7 +64,8 @@ def configure(app: FastAPI, settings: Settings) -> None:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    async with opened(app, Settings()):
+    # `aegis studio` says who it is: another program's process cannot be told otherwise.
+    async with opened(app, Settings(), command=os.environ.get("AEGIS_COMMAND", "serve")):
         yield
 
 

@@ -59,7 +59,16 @@ def studio() -> None:
     print(f"langgraph dev on {settings.address} (the graph is `rag`; /docs there is LangGraph's own).", flush=True)
     command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--allow-blocking"]
     arguments = ["--host", settings.host, "--port", str(settings.port)]
-    environment = {**os.environ, **OFFLINE, "PYTHONPATH": str(root), "AEGIS_DATA_DIR": str(settings.folder)}
+    environment = {
+        **os.environ,
+        **OFFLINE,
+        "PYTHONPATH": str(root),
+        "AEGIS_DATA_DIR": str(settings.folder),
+        "AEGIS_COMMAND": "studio",
+    }
+    if os.name == "posix":  # one process, so that a signal to it is a signal to the server
+        os.chdir(root)
+        os.execve(sys.executable, [*command, *arguments], environment)  # noqa: S606 - no shell is meant
     code = subprocess.run([*command, *arguments], cwd=root, env=environment, check=False).returncode
     raise typer.Exit(code)
 
