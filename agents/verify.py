@@ -7,7 +7,7 @@ nothing supports becomes an abstention.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from retrieval.catalogue import Chunk
 KEPT = 0.1  # a named passage that shares less with its sentence is no evidence for it
 CLEAR = 0.6  # support from which an unnamed or better passage is named
 WORTH = 0.15  # what a wider quote must add to the support
+REPEATABLE = 3  # content words from which a repeated sentence is taken for one; "Yes." may come twice
 LONGEST_QUOTE = 4  # sentences; a list may need more, one per claim
 
 WITHHELD = "The model's answer was withheld, because no passage supports it."
@@ -91,6 +92,7 @@ class Verify:
         evidence = await gather(self.chunks, runtime.context.scope, state)
         answer, citations = verified(state.get("answer", ""), {passage.marker: chunk for passage, chunk in evidence})
         if citations:
+            answer, citations = renumbered(answer, citations)
             return {"answer": answer, "citations": [asdict(citation) for citation in citations], "abstained": False}
         refusal = abstention(state)
         if not answer:
@@ -105,10 +107,21 @@ def verified(answer: str, chunks: Mapping[int, Chunk]) -> tuple[str, list[Citati
     `chunks[n]` is passage n. A refusal in the model's own words has no citation.
     """
     sources = {marker: _source(chunk) for marker, chunk in chunks.items()}
-    claims = [_bound(claim, sources) for claim in _claims(_mended(answer))]
+    claims = [_bound(claim, sources) for claim in _said_once(_claims(_mended(answer)))]
     claims = [_completed(claims, i, sources) for i in range(len(claims))]
     citations = list(dict.fromkeys(_citations(claims, sources)))
     return "".join(claim.written() for claim in claims).strip(), citations
+
+
+def renumbered(answer: str, citations: Sequence[Citation]) -> tuple[str, list[Citation]]:
+    """The same with markers that count from 1 in the order of reading, code left alone."""
+    numbers = {marker: i for i, marker in enumerate(dict.fromkeys(each.marker for each in citations), start=1)}
+
+    def anew(match: re.Match[str]) -> str:
+        number = int(match[1])
+        return f"[{numbers[number]}]" if number in numbers else match[0]
+
+    return _outside_code(answer, _MARKER, anew), [replace(each, marker=numbers[each.marker]) for each in citations]
 
 
 def support(claim: frozenset[str], source: Source, widest: int = 2) -> Support | None:
@@ -124,13 +137,17 @@ def support(claim: frozenset[str], source: Source, widest: int = 2) -> Support |
 
 
 def _mended(answer: str) -> str:
-    """Every habit of naming sources written as [n], except in code."""
+    """Every habit of naming sources written as [n]."""
+    return _outside_code(answer, _HABITS, _plain)
+
+
+def _outside_code(text: str, pattern: re.Pattern[str], change: Callable[[re.Match[str]], str]) -> str:
     parts: list[str] = []
     position = 0
-    for code in _CODE.finditer(answer):
-        parts += [_HABITS.sub(_plain, answer[position : code.start()]), code.group()]
+    for code in _CODE.finditer(text):
+        parts += [pattern.sub(change, text[position : code.start()]), code.group()]
         position = code.end()
-    return "".join([*parts, _HABITS.sub(_plain, answer[position:])])
+    return "".join([*parts, pattern.sub(change, text[position:])])
 
 
 def _plain(match: re.Match[str]) -> str:
@@ -176,6 +193,19 @@ def _with_markers(claim: Claim, markers: Sequence[int]) -> Claim:
 def _blocks_marked(claims: Sequence[Claim]) -> list[Claim]:
     follows = [claim.lead for claim in claims[1:]] + ["\n\n"]
     return [replace(claim, ends_block="\n\n" in lead) for claim, lead in zip(claims, follows, strict=False)]
+
+
+def _said_once(claims: Sequence[Claim]) -> list[Claim]:
+    """Without sentences that were said before word for word; small models repeat themselves. Their markers stay."""
+    first: dict[str, int] = {}
+    kept: list[Claim] = []
+    for claim in claims:
+        place = first.setdefault(claim.text.strip().casefold(), len(kept))
+        if place < len(kept) and len(claim.words) >= REPEATABLE:
+            kept[place] = _with_markers(kept[place], claim.markers)
+        else:
+            kept.append(claim)
+    return kept
 
 
 def _bound(claim: Claim, sources: dict[int, Source]) -> Claim:

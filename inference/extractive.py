@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference import Passage, Piece, WriteRequest
-from inference.questions import Asked, asked, fit
+from inference.questions import Asked, asked, fit, names
 from inference.sentences import Sentence, sentences
 from inference.words import content_words, coverage, rarity
 
@@ -25,7 +25,7 @@ PREVIOUS = 0.3  # share of what the sentence before (or the title) adds to the c
 COSINE = 0.5
 READ_CHARS = 2000  # of a question, when its meaning is compared
 PASSAGE = 0.5
-WORTH = 0.5  # a further sentence must have this share of the best one's score
+WORTH = 0.6  # a further sentence must have this share of the best one's score
 LIST_LIMIT = 700  # code points of a list that is quoted with the sentence that announces it
 
 _MARK = re.compile(r"\[(?:\d{1,3}|citation needed|\^\w+)\]")
@@ -73,7 +73,7 @@ class ExtractiveWriter:
 
     async def write(self, request: WriteRequest) -> AsyncGenerator[Piece]:
         ranked = await rank(request.question, request.passages, self._embed)
-        answer = compose(choose(ranked, request.max_sentences))
+        answer = compose(choose(ranked, request.max_sentences, names(request.question)))
         for piece in _PIECES.findall(answer):
             yield Piece(piece, self.name)
             await asyncio.sleep(0)  # others get their turn; a closed generator stops here
@@ -129,10 +129,11 @@ def _parts(text: str) -> tuple[_Part, ...]:
     return tuple(found)
 
 
-def choose(ranked: Sequence[Ranked], limit: int) -> list[Candidate]:
+def choose(ranked: Sequence[Ranked], limit: int, named: frozenset[str] = frozenset()) -> list[Candidate]:
     """The best sentence and those worth reading beside it, without saying anything twice.
 
-    A sentence that leans on the one before it ("It is the default.") brings that one along while there is room.
+    A further sentence must be about what the question names, by its own words, its title or the sentence before. One
+    that leans on the sentence before ("It is the default.") brings it along, or is left out where there is no room.
     """
     places = {(item.candidate.passage.marker, item.candidate.order): item.candidate for item in ranked}
     chosen: list[Candidate] = []
@@ -140,11 +141,18 @@ def choose(ranked: Sequence[Ranked], limit: int) -> list[Candidate]:
         if len(chosen) >= limit or item.score < WORTH * ranked[0].score:
             break
         before = places.get((item.candidate.passage.marker, item.candidate.order - 1))
-        wanted = [item.candidate, before] if before and _LEANS.search(item.candidate.text) else [item.candidate]
-        for candidate in wanted[: limit - len(chosen)]:
-            if not any(_repeats(candidate, other) for other in chosen):
-                chosen.append(candidate)
+        leans = before is not None and bool(_LEANS.search(item.candidate.text))
+        wanted = [item.candidate, before] if before and leans else [item.candidate]
+        missing = [c for c in wanted if not any(c is other or _repeats(c, other) for other in chosen)]
+        if not chosen:
+            chosen = missing[:limit]
+        elif _about(item.candidate, named) and len(chosen) + len(missing) <= limit:
+            chosen.extend(missing)
     return chosen
+
+
+def _about(candidate: Candidate, named: frozenset[str]) -> bool:
+    return not named or not named.isdisjoint(candidate.words | candidate.before)
 
 
 def compose(chosen: Sequence[Candidate]) -> str:

@@ -42,6 +42,7 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _NAME = re.compile(r"(?<=\s)[A-ZÀ-Þ][\w'’-]+")
+_CAPITAL = re.compile(r"\b[A-ZÀ-Þ][\w-]*[\w]\b")
 _PLACE = re.compile(
     r"\b(?:in|at|near|from|of|under|on|inside|into)\s+(?:the\s+)?(?:[A-ZÀ-Þ`/.]|\w+ (?:folder|file|directory))"
 )
@@ -82,6 +83,12 @@ def asked(question: str) -> Asked:
         if pattern.search(folded):
             return Asked(kind, words)
     return Asked("other", words)
+
+
+def names(question: str) -> frozenset[str]:
+    """Words of the names in a question: those with a capital, but for its first."""
+    body = question.strip().partition(" ")[2]
+    return frozenset(content_words(" ".join(_CAPITAL.findall(body))))
 
 
 def has_form(question: Asked, sentence: str) -> bool:

@@ -119,7 +119,7 @@ async def test_a_chunk_erased_meanwhile_leaves_the_other_markers_alone() -> None
     gone = {"chunk_id": "gone", "document_id": "", "title": "", "score": 2.0, "via": []}
     state["found"] = [cast(Found, gone), *state.get("found", [])]
     changed = await Verify(DOCUMENTS)(state, Run().runtime)
-    assert [(citation["marker"], citation["chunk_id"]) for citation in changed["citations"]] == [(3, "c2")]
+    assert [(citation["marker"], citation["chunk_id"]) for citation in changed["citations"]] == [(1, "c2")]
 
 
 async def test_an_empty_answer_is_told_to_whoever_watches() -> None:
@@ -132,3 +132,18 @@ async def test_another_scope_has_nothing_to_cite() -> None:
     run = Run(collections=("elsewhere",))
     changed = await Verify(DOCUMENTS)(DOCUMENTS.state("How often?", answer=f"{FACT} [2]."), run.runtime)
     assert changed["abstained"]
+
+
+async def test_markers_count_from_one_in_the_order_of_reading() -> None:
+    documents = Documents({"Ports": "The server listens on port 8000.", "Backups": "A backup runs every 6 hours."})
+    state = documents.state("q", answer="A backup runs every 6 hours [2]. The server listens on port 8000 [1].")
+    changes = await Verify(documents)(state, Run().runtime)
+    assert changes["answer"] == "A backup runs every 6 hours. [1] The server listens on port 8000. [2]"
+    assert [(each["marker"], each["title"]) for each in changes["citations"]] == [(1, "Backups"), (2, "Ports")]
+
+
+async def test_a_sentence_is_said_once() -> None:
+    documents = Documents({"Backups": "A backup runs every 6 hours.", "Copy": "A backup runs every 6 hours."})
+    state = documents.state("q", answer="A backup runs every 6 hours [1]. A backup runs every 6 hours [2].")
+    changes = await Verify(documents)(state, Run().runtime)
+    assert changes["answer"] == "A backup runs every 6 hours. [1][2]"

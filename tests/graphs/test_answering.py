@@ -315,9 +315,8 @@ async def test_rewriting_is_bounded(world: World, rewrites: int) -> None:
     ("question", "route", "abstained", "says"),
     [
         ("Hello!", "converse", False, "Hello"),
-        ("Tell me a joke.", "converse", False, "not something I can do"),
+        ("Tell me a joke.", "converse", True, "not something I can do"),
         ("How many documents are there?", "inventory", False, "3 documents"),
-        ("How many documents mention Neo4j?", "inventory", True, "neo4j"),
         ("What was my first question?", "recall", True, "nothing"),
     ],
 )
