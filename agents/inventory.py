@@ -184,8 +184,8 @@ def understood(question: str) -> Wanted:
 
 def _how_many(text: str, order: str | None) -> int:
     for word in re.findall(r"\w+", text):
-        if word.isdigit() or word in _NUMBERS:
-            return max(1, min(SHOWN, int(word) if word.isdigit() else _NUMBERS[word]))
+        if word.isdecimal() or word in _NUMBERS:
+            return max(1, min(SHOWN, int(word[:9]) if word.isdecimal() else _NUMBERS[word]))
     if order is None:
         return SHOWN
     return 5 if re.search(r"\b(?:documents|docs|files|pdfs|uploads|sources)\b", text) else 1

@@ -13,9 +13,7 @@ _QUOTED = re.compile(r'["“«]([^"”»]{2,80})["”»]|`([^`]{2,80})`')
 # Capitalised words in a row, also joined by small words (Bank of England), and identifiers (chunk_id, v1.2, ISO-27001).
 _CAPITAL = r"[^\W\d_a-zà-öø-ÿ][\w'&.+/-]*[\w+]|[^\W\d_a-zà-öø-ÿ]"
 _NAME = re.compile(rf"(?:{_CAPITAL})(?: (?:(?:of|the|de|la|van|von|&) ){{0,2}}(?:{_CAPITAL}|\d[\w.-]*))*")
-_IDENTIFIER = re.compile(
-    r"\b\w*[a-z0-9]+(?:_\w+)+\b|\b[a-z]+[A-Z]\w+\b|\b[a-z]+\.[a-z]+(?:\.[a-z]+)*\b|\b[a-z]+-?\d[\w.]*\b"
-)
+_IDENTIFIER = re.compile(r"\b\w*[a-z0-9]_\w+\b|\b[a-z]+[A-Z]\w+\b|\b[a-z]+\.[a-z]+(?:\.[a-z]+)*\b|\b[a-z]+-?\d[\w.]*\b")
 _OPENERS = listed(
     """
     a an and any are as at be both but by can compare could describe did do does each else every explain find

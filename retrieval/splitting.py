@@ -27,7 +27,7 @@ _AFTER_HEADING = 3.0
 _MOST_ATOMS = 64  # in one chunk
 _PER_CHUNK = 0.15  # so that two half-full chunks cost more than a full one
 
-_BOUNDARY = re.compile(r"\n+|(?<=[。！？])(?![\n”」』）])|(?:[.!?…]+[\"'”’)\]]*)[ \t]+")
+_BOUNDARY = re.compile(r"\n+|(?<=[。！？])(?![\n”」』）])|(?<![.!?…])[.!?…]+[\"'”’)\]]*[ \t]+")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|al|Mr|Mrs|Ms|Dr|Prof|St|No|Nos|Fig|Figs|Eq|Sec|Vol|pp|approx|Inc|Ltd|Co|Corp|[A-Z]))\.$"
 )

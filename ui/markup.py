@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 
 # Addresses become code: shown in full and copyable, but nothing that a click follows.
-_ADDRESS = r"(?:(?:https?|ftp|file|data|javascript|mailto|xmpp):|www\.)[^\s`<>\[\]|]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+_ADDRESS = (
+    r"(?:(?:https?|ftp|file|data|javascript|mailto|xmpp):|www\.)[^\s`<>\[\]|]+|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+)
 _CITATION = r"\[(?P<marker>\d{1,3})\]"
 _CODE = r"(?<!`)(?P<ticks>`+)(?!`)(?P<code>[^\n|]+?)(?<!`)(?P=ticks)(?!`)"
 _PLAIN = re.compile(rf"{_CITATION}|(?P<address>{_ADDRESS})", re.IGNORECASE)

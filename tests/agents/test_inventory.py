@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agents.inventory import answer, understood
+from agents.inventory import SHOWN, answer, understood
 from retrieval.catalogue import DocumentEntry
 
 NOW = datetime(2026, 3, 11, 15, tzinfo=UTC)  # a Wednesday
@@ -23,6 +23,11 @@ LIBRARY = (
     entry("handbook.pdf", "application/pdf", 1, 9000),
     entry("notes.md", "text/markdown", 40, 50, ("finance", "team")),
 )
+
+
+@pytest.mark.parametrize("number", ["9" * 8000, "²", "٣"])
+def test_a_number_of_any_length_or_script_is_no_error(number: str) -> None:
+    assert 1 <= understood(f"list the {number} newest documents").number <= SHOWN
 
 
 def told(question: str) -> str:
