@@ -17,6 +17,9 @@ BENCHES: Mapping[str, str] = {
     "http": "evals.bench.http",
     "retrieval": "evals.bench.retrieval",
     "chunking": "evals.bench.chunking",
+    "footprint": "evals.bench.footprint",
+    "stalls": "evals.bench.stalls",
+    "formats": "evals.bench.formats",
 }
 
 
