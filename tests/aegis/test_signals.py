@@ -32,7 +32,7 @@ class Heard:
 
     async def comes(self, topic: str, seconds: float = 10) -> None:
         async with asyncio.timeout(seconds):
-            while topic not in self.topics:
+            while topic not in self.topics:  # noqa: ASYNC110 - reactions are plain functions
                 await asyncio.sleep(0.005)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.database import Database
+from aegis.database.leases import Leases
 from aegis.database.outbox import Outbox
 from aegis.errors import IndexUnavailable, UnreadableDocument
 from aegis.scope import Scope, Span, text_hash
@@ -200,14 +201,17 @@ async def open_world(
     embedder: Any = None,
     settings: IngestionSettings | None = None,
     processes: bool = False,
+    replica: str = "",
 ) -> AsyncGenerator[World]:
+    """`replica` names one of several on the same store, which then go by leases."""
     settings = settings or IngestionSettings(worker_idle=5)
     store, embedder = store or MemoryStore(), embedder or HashEmbedder()
     outbox, catalogue, blobs = Outbox(database), Catalogue(database), Blobs(str(folder / "blobs"))
-    vectors = VectorProjection(database, outbox, store, embedder, KeywordEncoder(), None, now)
+    leases = Leases(database, replica) if replica else None
+    vectors = VectorProjection(database, outbox, store, embedder, KeywordEncoder(), leases, now)
     versions = Versions(database, outbox, embedder, NoGraph(), now)
-    publisher = Publisher(database, catalogue, outbox, None, [vectors], now)
-    jobs = JobTable(database, "test", now)
+    publisher = Publisher(database, catalogue, outbox, leases, [vectors], now)
+    jobs = JobTable(database, replica or "test", now)
     reader = (Reader if processes else InlineReader)(blobs, PlainPreparer(), settings)
     runner = Runner(jobs, versions, publisher, reader, settings)
     intake = Intake(jobs, runner, publisher, catalogue, blobs, settings)
