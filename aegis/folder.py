@@ -100,7 +100,7 @@ async def own_folder(folder: Path, command: str, url: str = "", patience: float 
 def share_folder(folder: Path) -> None:
     """For those that keep only write-once files there, and may be many. Raises DataFolderError, FormatTooNew."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _made(folder)
     except OSError as error:
         raise DataFolderError(
             f"The data folder {folder} cannot be written ({error.strerror}). Choose another with AEGIS_DATA_DIR."
@@ -130,8 +130,13 @@ def record_format(folder: Path, **parts: str) -> None:
     _write_json(folder / FORMAT_FILE, {"format": FORMAT, **parts})
 
 
+def _made(folder: Path) -> None:
+    """Readable by nobody else, unless somebody made it before and wants it otherwise."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def _acquire(lock: FileLock, folder: Path, patience: float) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    _made(folder)
     lock.acquire(timeout=max(patience, GLANCE))
 
 

@@ -70,8 +70,14 @@ def wrong_setting(error: ValidationError) -> ConfigurationError:
     problem = error.errors(include_url=False)[0]
     names = [str(part) for index, part in enumerate(problem["loc"]) if index != 1 or part not in KINDS]
     name = "AEGIS_" + "__".join(names).upper()
-    given = f"={str(problem['input'])[:60]}" if isinstance(problem["input"], str | int | float) else ""
+    shown = isinstance(problem["input"], str | int | float) and not _may_be_secret(name)
+    given = f"={str(problem['input'])[:60]}" if shown else ""
     return ConfigurationError(f"The setting {name}{given} cannot be used: {problem['msg']}. See docs/configuration.md.")
+
+
+def _may_be_secret(name: str) -> bool:
+    """By its name, because a secret under a wrong kind of backend is no `SecretStr`. Addresses may hold passwords."""
+    return any(part in name for part in ("URL", "PASSWORD", "KEY", "TOKEN", "SECRET"))
 
 
 def _fail(error: AegisError) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from aegis import telemetry
-from aegis.errors import StoreUnavailable
+from aegis.errors import ConfigurationError, StoreUnavailable
 from aegis.settings import PostgresSettings, SQLiteSettings
 
 SQLITE_FILE = "aegis.sqlite"
@@ -77,8 +77,9 @@ async def open_database(settings: SQLiteSettings | PostgresSettings, folder: Pat
 
 def _sqlite_engines(settings: SQLiteSettings, file: Path) -> tuple[AsyncEngine, AsyncEngine]:
     url = f"sqlite+aiosqlite:///{file}"
-    writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=30)
-    reader = create_async_engine(url, pool_size=settings.readers, max_overflow=0, pool_timeout=30)
+    # What people ask and write is no business of a log: errors name the statement, never its values.
+    writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=30, hide_parameters=True)
+    reader = create_async_engine(url, pool_size=settings.readers, max_overflow=0, pool_timeout=30, hide_parameters=True)
     for engine, begin, pragmas in (
         (writer, "BEGIN IMMEDIATE", ("synchronous=FULL", "foreign_keys=ON")),
         (reader, "BEGIN", ("query_only=ON",)),
@@ -106,14 +107,21 @@ def _postgres_engine(settings: PostgresSettings) -> AsyncEngine:
     for prefix in ("postgresql://", "postgres://"):
         if url.startswith(prefix):
             url = "postgresql+asyncpg://" + url.removeprefix(prefix)
-    return create_async_engine(
-        url,
-        pool_size=settings.pool_size,
-        max_overflow=0,
-        pool_timeout=settings.timeout,
-        pool_pre_ping=True,
-        connect_args={"timeout": settings.timeout, "command_timeout": settings.timeout},
-    )
+    try:
+        return create_async_engine(
+            url,
+            pool_size=settings.pool_size,
+            max_overflow=0,
+            pool_timeout=settings.timeout,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"timeout": settings.timeout, "command_timeout": settings.timeout},
+        )
+    except (ArgumentError, ValueError):  # whose words may hold the password
+        raise ConfigurationError(
+            "AEGIS_DATABASE__URL is no address of a PostgreSQL server. It reads "
+            "postgresql://user:password@host:port/database; write special characters of the password as %XX."
+        ) from None
 
 
 class _translated:
@@ -126,4 +134,5 @@ class _translated:
         if isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError) or (
             isinstance(error, DBAPIError) and error.connection_invalidated
         ):
-            raise StoreUnavailable(f"The relational store does not answer: {error}") from error
+            reason = error.orig if isinstance(error, DBAPIError) else error  # without the statement
+            raise StoreUnavailable(f"The relational store does not answer: {reason}") from error

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -63,3 +65,12 @@ async def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_the_format_is_recorded(tmp_path: Path) -> None:
     record_format(tmp_path, embedder="wordllama-256")
     assert recorded_format(tmp_path) == {"format": FORMAT, "embedder": "wordllama-256"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+async def test_a_new_folder_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    async with own_folder(tmp_path / "var", "serve"):
+        assert stat.S_IMODE((tmp_path / "var").stat().st_mode) == 0o700
+    (tmp_path / "shared").mkdir(mode=0o755)
+    async with own_folder(tmp_path / "shared", "serve"):
+        assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o755

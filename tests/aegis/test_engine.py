@@ -1,0 +1,30 @@
+"""The relational store's errors: told as ours, without what people wrote and without passwords."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from aegis.database import Database, open_database
+from aegis.errors import ConfigurationError, StoreUnavailable
+from aegis.settings import PostgresSettings
+
+
+async def test_an_error_does_not_tell_what_was_written(database: Database) -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        async with database.read() as connection:  # takes no writes
+            await connection.execute(text("INSERT INTO epochs VALUES (:id, :value)"), {"id": 424242, "value": 1})
+    assert "424242" not in str(caught.value)
+    assert "INSERT" not in str(caught.value)
+    assert "424242" not in str(caught.value.__cause__)
+
+
+async def test_a_wrong_address_is_a_wrong_setting_and_keeps_its_password(tmp_path: Path) -> None:
+    for url in ("not an address, pa55word", "postgresql://aegis:pa55word@host:port/aegis"):
+        with pytest.raises(ConfigurationError, match="AEGIS_DATABASE__URL") as caught:
+            async with open_database(PostgresSettings(url=SecretStr(url)), tmp_path):
+                pass
+        assert "pa55word" not in str(caught.value)
