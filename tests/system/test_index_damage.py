@@ -1,7 +1,11 @@
-"""The vector folder deleted, cut short or overwritten while the server is down: said, rebuilt, answered the same."""
+"""The vector folder deleted, cut short or overwritten while the server is down: said, rebuilt, answered the same.
+
+AEGIS_TEST_DAMAGES=all tries further kinds of damage.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Generator
@@ -70,7 +74,8 @@ def replaced_by_a_file(folder: Path) -> None:
     folder.write_text("not a folder")
 
 
-DAMAGES = (deleted, half_deleted, cut_short, zeroed, one_page_zeroed, emptied, replaced_by_a_file)
+FURTHER = (half_deleted, one_page_zeroed, emptied, replaced_by_a_file)
+DAMAGES = (deleted, cut_short, zeroed, *(FURTHER if os.environ.get("AEGIS_TEST_DAMAGES") == "all" else ()))
 
 
 @pytest.fixture
