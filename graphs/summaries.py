@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 SHOWN_HITS = 5
@@ -25,11 +25,20 @@ def detail(changes: Changes) -> dict[str, Any]:
             shown[key] = str(changes[key])[:SHOWN_CHARS]
     if found := changes.get("found"):
         shown["hits"] = [dict(hit) for hit in sorted(found, key=lambda hit: -hit["score"])[:SHOWN_HITS]]
+        if led := _led(found):
+            shown["via"] = led
     if facts := changes.get("facts"):
         shown["facts"] = [{**fact, "text": fact["text"][:SHOWN_CHARS]} for fact in facts[:SHOWN_FACTS]]
     if notes := changes.get("notes"):
         shown["notes"] = list(notes)
     return shown
+
+
+def _led(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Titles of the passages that mentions led along, for the best hits found in that way."""
+    titles = {hit["chunk_id"]: hit["title"] for hit in found}
+    ways = ([*(titles[step] for step in hit["via"] if step in titles), hit["title"]] for hit in found if hit["via"])
+    return [way for way in ways if len(way) > 1][:SHOWN_HITS]
 
 
 def _count(number: int, word: str) -> str:
