@@ -108,7 +108,8 @@ async def _fill(client: httpx.AsyncClient, chunks: int) -> int:
     async def job(first: int) -> None:
         nonlocal written
         async with free:
-            written += await _ingested(client, documents[first : first + BATCH])
+            found = await _ingested(client, documents[first : first + BATCH])
+        written += found  # not across the await: other jobs add to it
 
     await asyncio.gather(*(job(first) for first in range(0, len(documents), BATCH)))
     return written
