@@ -6,7 +6,7 @@ import asyncio
 import logging
 from pathlib import Path
 
-from aegis.scope import DEFAULT_COLLECTION, LOCAL_USER, Scope
+from aegis.scope import local_scope
 from retrieval.catalogue import Catalogue
 from retrieval.ingestion import Ingestion, Upload
 
@@ -26,7 +26,7 @@ def uploads(folder: Path = FOLDER) -> list[Upload]:
 
 async def take_in_samples(catalogue: Catalogue, ingestion: Ingestion) -> None:
     """Returns when they can be found, or at once where there is a document already."""
-    scope = Scope(LOCAL_USER, frozenset({DEFAULT_COLLECTION}), may_add_collections=True)
+    scope = local_scope()
     if await catalogue.collections():
         return
     files = await asyncio.to_thread(uploads)

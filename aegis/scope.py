@@ -39,6 +39,11 @@ class Scope:
         return Scope(self.user, self.collections & {collection}, self.may_add_collections)
 
 
+def local_scope(collections: frozenset[str] = frozenset()) -> Scope:
+    """Without authentication everyone is the user `local`, who sees every collection that there is."""
+    return Scope(LOCAL_USER, collections | {DEFAULT_COLLECTION}, may_add_collections=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Half-open range [start, end) in code points of a document version's text."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Depends
-from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from api import deps
@@ -34,11 +33,7 @@ class Rebuilding(Protocol):
     def progress(self) -> Progress: ...
 
 
-async def rebuilding(connection: HTTPConnection) -> Rebuilding:
-    return connection.app.state.services.projections
-
-
-RebuildingOf = Annotated[Rebuilding, Depends(rebuilding)]
+RebuildingOf = Annotated[Rebuilding, Depends(deps.projections)]
 
 
 @router.post("/rebuild", status_code=202, response_model=RebuildAnswer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query
+from fastapi import APIRouter, Depends, Header, Query
 from starlette.responses import Response
 
 from aegis.errors import NotFound
@@ -17,9 +17,6 @@ from api.streaming import EventStream
 from memory.conversations import Conversation, Conversations, Turn
 
 router = APIRouter(prefix="/api/v1/conversations", tags=["conversations"], route_class=StrictRoute)
-
-ConversationId = Annotated[str, Path(max_length=64)]
-
 
 KeptOf = Annotated[Conversations, Depends(deps.conversations)]
 
@@ -37,7 +34,7 @@ async def conversations(
 
 @router.get("/{conversation_id}", response_model=ConversationWithTurns)
 async def conversation(
-    conversation_id: ConversationId,
+    conversation_id: deps.Id,
     scope: deps.ScopeOf,
     kept: KeptOf,
     limit: deps.Limit = 100,
@@ -53,25 +50,24 @@ async def conversation(
 
 
 @router.patch("/{conversation_id}", response_model=ConversationAnswer)
-async def rename(conversation_id: ConversationId, body: RenameBody, scope: deps.ScopeOf, kept: KeptOf) -> Response:
+async def rename(conversation_id: deps.Id, body: RenameBody, scope: deps.ScopeOf, kept: KeptOf) -> Response:
     """Give it another title."""
     return Json(_answer(await kept.rename(scope, conversation_id, body.title)))
 
 
 @router.delete("/{conversation_id}", status_code=204)
-async def delete(conversation_id: ConversationId, scope: deps.ScopeOf, kept: KeptOf, answering: AnsweringOf) -> None:
+async def delete(conversation_id: deps.Id, scope: deps.ScopeOf, kept: KeptOf, answering: AnsweringOf) -> None:
     """Erase the conversation with its turns; one that is being answered is stopped first."""
     await kept.get(scope, conversation_id)
     run = answering.running(scope, conversation_id)
     if run is not None:
         await run.stop()
-        await run.result()
     await kept.delete(scope, conversation_id)
 
 
 @router.get("/{conversation_id}/running", response_class=EventStream, responses=STREAM_RESPONSES)
 async def running(
-    conversation_id: ConversationId,
+    conversation_id: deps.Id,
     scope: deps.ScopeOf,
     answering: AnsweringOf,
     last_event_id: Annotated[str, Header(max_length=100)] = "",
@@ -82,7 +78,7 @@ async def running(
 
 
 @router.delete("/{conversation_id}/running", status_code=204)
-async def stop(conversation_id: ConversationId, scope: deps.ScopeOf, answering: AnsweringOf) -> None:
+async def stop(conversation_id: deps.Id, scope: deps.ScopeOf, answering: AnsweringOf) -> None:
     """Stop the turn that is being answered; what was written is kept."""
     await _running(answering, scope, conversation_id).stop()
 

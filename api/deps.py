@@ -6,46 +6,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
-from fastapi import Depends, Query
+from fastapi import Depends, Path, Query
 from starlette.requests import HTTPConnection
 
 from aegis.errors import Unavailable
-from aegis.scope import DEFAULT_COLLECTION, LOCAL_USER, Scope
+from aegis.scope import Scope, local_scope
 from aegis.settings import Settings
 from memory.conversations import Conversations
 from memory.facts import Facts, Neighbourhoods
+from retrieval.blobs import Blobs
 from retrieval.catalogue import Catalogue
 from retrieval.ingestion import Ingestion
 from retrieval.search import Searcher
-
-
-class Collections(Protocol):
-    """The part of the catalogue that a scope is made from."""
-
-    async def epoch(self) -> int: ...
-    async def collections(self) -> frozenset[str]: ...
-
-
-class LocalScope:
-    """Scopes of `AEGIS_AUTH__KIND=none`: everyone is the user `local`, who sees every collection.
-
-    The list of collections is kept until the epoch rises: nothing becomes visible without that.
-    """
-
-    def __init__(self, catalogue: Collections) -> None:
-        self._catalogue = catalogue
-        self._epoch = -1
-        self._scope = Scope(LOCAL_USER, frozenset({DEFAULT_COLLECTION}), may_add_collections=True)
-
-    async def current(self) -> Scope:
-        epoch = await self._catalogue.epoch()
-        if epoch != self._epoch:
-            names = await self._catalogue.collections() | {DEFAULT_COLLECTION}
-            self._scope = Scope(LOCAL_USER, names, may_add_collections=True)
-            self._epoch = epoch
-        return self._scope
 
 
 def _services(connection: HTTPConnection) -> Any:
@@ -57,13 +31,7 @@ def _services(connection: HTTPConnection) -> Any:
 
 async def scope_of(connection: HTTPConnection) -> Scope:
     """The only authentication yet is `none`, so the caller is the local user."""
-    state = connection.app.state
-    services = _services(connection)
-    known = getattr(state, "local_scope", None)
-    if known is None or state.local_scope_of is not services.catalogue:
-        state.local_scope = known = LocalScope(services.catalogue)
-        state.local_scope_of = services.catalogue
-    return await known.current()
+    return local_scope(await _services(connection).catalogue.collections())
 
 
 async def settings(connection: HTTPConnection) -> Settings:
@@ -82,6 +50,14 @@ async def ingestion(connection: HTTPConnection) -> Ingestion:
     return _services(connection).ingestion
 
 
+async def blobs(connection: HTTPConnection) -> Blobs:
+    return _services(connection).blobs
+
+
+async def projections(connection: HTTPConnection) -> Any:
+    return _services(connection).projections
+
+
 async def conversations(connection: HTTPConnection) -> Conversations:
     return _services(connection).conversations
 
@@ -98,3 +74,5 @@ ScopeOf = Annotated[Scope, Depends(scope_of)]
 SettingsOf = Annotated[Settings, Depends(settings)]
 Limit = Annotated[int, Query(ge=1, le=500, description="Most items of a page")]
 Cursor = Annotated[str, Query(max_length=200, pattern=r"^[A-Za-z0-9_.:|+-]*$", description="`next` of the page before")]
+NO_NUL = r"^[^\x00]*$"  # PostgreSQL takes none
+Id = Annotated[str, Path(max_length=64, pattern=NO_NUL)]

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from fastapi import APIRouter, Depends, Path, Query
-from starlette.requests import HTTPConnection
+from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from aegis.errors import InvalidInput
 from api import deps
 from api.encoding import Json, StrictRoute
 from api.schemas import DocumentAnswer, DocumentsAnswer, TextAnswer
+from retrieval.blobs import Blobs
 from retrieval.catalogue import Catalogue, DocumentEntry
 from retrieval.ingestion import Ingestion
 
 router = APIRouter(prefix="/api/v1/documents", tags=["documents"], route_class=StrictRoute)
 
-DocumentId = Annotated[str, Path(max_length=64)]
 Documents = Annotated[Catalogue, Depends(deps.catalogue)]
-
-
-class Originals(Protocol):
-    """The write-once blobs that versions name by content hash."""
-
-    async def get(self, content_hash: str) -> bytes:
-        """Raises NotFound."""
-        ...
-
-
-async def originals(connection: HTTPConnection) -> Originals:
-    return connection.app.state.services.blobs
 
 
 @router.get("", response_model=DocumentsAnswer)
@@ -50,14 +37,14 @@ async def documents(
 
 
 @router.get("/{document_id}", response_model=DocumentAnswer)
-async def document(document_id: DocumentId, scope: deps.ScopeOf, catalogue: Documents) -> Response:
+async def document(document_id: deps.Id, scope: deps.ScopeOf, catalogue: Documents) -> Response:
     """The version of it that is visible now."""
     return Json(_answer(await catalogue.document(scope, document_id)))
 
 
 @router.delete("/{document_id}", status_code=204)
 async def remove(
-    document_id: DocumentId, scope: deps.ScopeOf, ingestion: Annotated[Ingestion, Depends(deps.ingestion)]
+    document_id: deps.Id, scope: deps.ScopeOf, ingestion: Annotated[Ingestion, Depends(deps.ingestion)]
 ) -> None:
     """Take the document out, with what was drawn from it, in one visible step."""
     await ingestion.remove(scope, document_id)
@@ -65,10 +52,12 @@ async def remove(
 
 @router.get("/{document_id}/text", response_model=TextAnswer)
 async def text(
-    document_id: DocumentId,
+    document_id: deps.Id,
     scope: deps.ScopeOf,
     catalogue: Documents,
-    version: Annotated[str | None, Query(max_length=64, description="A version id, as citations name it")] = None,
+    version: Annotated[
+        str | None, Query(max_length=64, pattern=deps.NO_NUL, description="A version id, as citations name it")
+    ] = None,
     start: Annotated[int, Query(ge=0)] = 0,
     end: Annotated[int | None, Query(ge=0)] = None,
 ) -> Response:
@@ -96,10 +85,10 @@ async def text(
     responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
 )
 async def original(
-    document_id: DocumentId,
+    document_id: deps.Id,
     scope: deps.ScopeOf,
     catalogue: Documents,
-    blobs: Annotated[Originals, Depends(originals)],
+    blobs: Annotated[Blobs, Depends(deps.blobs)],
 ) -> Response:
     """The file as it came. Always a download, never shown: it is somebody's bytes on our address."""
     entry = await catalogue.document(scope, document_id)

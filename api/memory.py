@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from aegis.errors import NotFound
@@ -45,7 +45,7 @@ async def listing(scope: deps.ScopeOf, facts: FactsOf, limit: deps.Limit = 100, 
 
 
 @router.get("/facts/{fact_id}", response_model=FactAnswer)
-async def fact(fact_id: Annotated[str, Path(max_length=64)], scope: deps.ScopeOf, facts: FactsOf) -> Response:
+async def fact(fact_id: deps.Id, scope: deps.ScopeOf, facts: FactsOf) -> Response:
     """One fact, with the passages that state it."""
     return Json(_fact(await facts.fact(scope, fact_id)))
 

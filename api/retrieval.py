@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Header, Path, Query
+from fastapi import APIRouter, Depends, Header, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter
 from pydantic import ValidationError as PydanticError
@@ -43,7 +43,6 @@ from retrieval.search import Hit, Searcher, SearchRequest
 
 router = APIRouter(prefix="/api/v1/retrieval", tags=["retrieval"], route_class=StrictRoute)
 
-JobId = Annotated[str, Path(max_length=64)]
 Jobs = Annotated[Ingestion, Depends(deps.ingestion)]
 _MOST_JOBS = 500
 _Value = TypeVar("_Value")
@@ -292,7 +291,7 @@ _JOB_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/jobs/{job_id}", response_model=JobAnswer, responses=_JOB_RESPONSES)
-async def job(job_id: JobId, scope: deps.ScopeOf, ingestion: Jobs, accept: Annotated[str, Header()] = "") -> Response:
+async def job(job_id: deps.Id, scope: deps.ScopeOf, ingestion: Jobs, accept: Annotated[str, Header()] = "") -> Response:
     """The job now; with `Accept: text/event-stream`, events `job` at each change until it has ended."""
     found = await ingestion.job(scope, job_id)
     if "text/event-stream" in accept:
@@ -310,7 +309,7 @@ async def _watched(ingestion: Ingestion, scope: Scope, job_id: str) -> AsyncGene
 
 @router.get("/jobs/{job_id}/files", response_model=FilesAnswer)
 async def files(
-    job_id: JobId,
+    job_id: deps.Id,
     scope: deps.ScopeOf,
     ingestion: Jobs,
     limit: deps.Limit = 100,
@@ -325,13 +324,13 @@ async def files(
 
 
 @router.delete("/jobs/{job_id}", response_model=JobAnswer)
-async def cancel(job_id: JobId, scope: deps.ScopeOf, ingestion: Jobs) -> Response:
+async def cancel(job_id: deps.Id, scope: deps.ScopeOf, ingestion: Jobs) -> Response:
     """Stop the job; what it has published stays, what it has not is dropped."""
     return Json(job_answer(await ingestion.cancel(scope, job_id)))
 
 
 @router.post("/jobs/{job_id}/cancel", response_model=JobAnswer)
-async def cancel_by_post(job_id: JobId, scope: deps.ScopeOf, ingestion: Jobs) -> Response:
+async def cancel_by_post(job_id: deps.Id, scope: deps.ScopeOf, ingestion: Jobs) -> Response:
     """The same for clients that cannot send DELETE."""
     return await cancel(job_id, scope, ingestion)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from aegis.scope import DEFAULT_COLLECTION, LOCAL_USER, Scope
+from aegis.scope import Scope, local_scope
 from aegis.services import Services
 from agents.abstain import Abstain
 from agents.condense import Condense
@@ -30,9 +30,7 @@ def now() -> datetime:
 
 def graph_of(services: Services, clock: Callable[[], datetime] = now) -> Graph:
     async def local(context: Context) -> Scope:
-        # Without authentication everyone is the local user, who sees every collection.
-        visible = await services.catalogue.collections() | {DEFAULT_COLLECTION}
-        return Scope(LOCAL_USER, visible)
+        return local_scope(await services.catalogue.collections())
 
     return build(nodes_of(services, clock), local, rewrites=services.settings.chat.rewrites)
 

@@ -21,13 +21,11 @@ class FakeCatalogue:
     def __init__(self) -> None:
         self.names = frozenset({"default", "handbook"})
         self.at = 1
-        self.asked = 0
 
     async def epoch(self) -> int:
         return self.at
 
     async def collections(self) -> frozenset[str]:
-        self.asked += 1
         return self.names
 
 

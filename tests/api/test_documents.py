@@ -12,7 +12,7 @@ from aegis.errors import NotFound
 from aegis.scope import Scope
 from api.schemas import DocumentAnswer, DocumentsAnswer, TextAnswer
 from retrieval.catalogue import DocumentEntry
-from tests.api.conftest import FakeCatalogue, Open
+from tests.api.conftest import FakeCatalogue, Open, served
 from tests.api.test_ingestion import FakeIngestion
 
 URL = "/api/v1/documents"
@@ -73,7 +73,6 @@ async def test_new_collections_are_seen_once_the_epoch_rises(client_of: Open) ->
     catalogue.names, catalogue.at = frozenset({"z"}), 2
     assert (await client.get(f"{URL}/d4")).status_code == 200
     assert (await client.get(f"{URL}/d4")).status_code == 200
-    assert catalogue.asked == 2
 
 
 async def test_one(client_of: Open) -> None:
@@ -129,3 +128,22 @@ async def test_removal(client_of: Open) -> None:
     response = await client.delete(f"{URL}/d1")
     assert (response.status_code, response.content, ingestion.removed) == (204, b"", ["d1"])
     assert (await client.delete(f"{URL}/d2")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["documents/a%00b", "documents/d1/text?version=%00", "retrieval/jobs/%00", "conversations/%00", "memory/facts/%00"],
+)
+async def test_an_id_holds_nothing_that_a_store_cannot_take(client_of: Open, path: str) -> None:
+    client = await client_of(
+        catalogue=FakeDocuments(entry()), ingestion=FakeIngestion(), conversations=None, facts=None
+    )
+    assert (await client.get(f"/api/v1/{path}")).status_code == 422
+
+
+async def test_nothing_is_open_yet(client_of: Open) -> None:
+    app = served()
+    app.state.services = None
+    client = await client_of(app)
+    for path in ("documents/d1/original", "admin/rebuild"):
+        assert (await client.get(f"/api/v1/{path}")).status_code == 503
