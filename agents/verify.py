@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -281,6 +282,10 @@ def _citation(marker: int, chunk: Chunk, found: Support) -> Citation:
 
 
 def _source(chunk: Chunk) -> Source:
-    parts = tuple(sentences(chunk.text))
-    words = tuple(frozenset(content_words(chunk.text[part.start : part.end])) for part in parts)
-    return Source(chunk, parts, words)
+    return Source(chunk, *_sentences(chunk.text))
+
+
+@lru_cache(maxsize=256)  # the same passages are cited again and again
+def _sentences(text: str) -> tuple[tuple[Sentence, ...], tuple[frozenset[str], ...]]:
+    parts = tuple(sentences(text))
+    return parts, tuple(frozenset(content_words(text[part.start : part.end])) for part in parts)
