@@ -69,8 +69,7 @@ def _chainlit(settings: Settings, index: Index) -> Starlette:
     from chainlit.config import config
     from chainlit.server import app, router
 
-    from api import errors
-    from ui import page
+    from ui import page, refusals
 
     page.register()
     ensure_jwt_secret()
@@ -80,7 +79,7 @@ def _chainlit(settings: Settings, index: Index) -> Starlette:
     for routes in (router.routes, app.router.routes):
         routes[:] = [route for route in routes if _kept(route)]
     app.router.routes.append(Route("/{path:path}", index.page))
-    errors.install(app)
+    refusals.install(app)
     return app
 
 

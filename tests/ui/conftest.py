@@ -20,7 +20,7 @@ with warnings.catch_warnings():
     import chainlit.server  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Generator[Site]:
     if CHROMIUM is None:
         pytest.skip("The browser tests need Debian's `chromium` in the path.")
@@ -32,7 +32,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Generator[Site]:
             yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(site: Site) -> Generator[object]:
     from playwright.sync_api import sync_playwright
 

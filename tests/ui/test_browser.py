@@ -190,18 +190,28 @@ def test_a_file_that_is_refused_says_why(chat: Chat) -> None:
     expect(chat.answers.last).to_contain_text("could not be added")
 
 
+def test_an_empty_file_is_refused_at_once(chat: Chat, site: Site) -> None:
+    chat.open()
+    empty = {"name": "empty.md", "mimeType": "text/markdown", "buffer": b""}
+    chat.page.locator("#upload-button-input").set_input_files([empty])  # pyright: ignore[reportArgumentType]
+    expect(chat.page.locator("[data-sonner-toast]")).to_contain_text("The file is empty")
+    assert all("/project/file" in trouble or "400" in trouble for trouble in site.troubles)
+    site.troubles.clear()
+
+
 HOSTILE = """# Quarterly <img src=x onerror="window.pwned=1"> **report** [click](http://evil.example/title)
 
-The zygomorphic budget is <script>window.pwned = 1</script> ![pixel](http://evil.example/pixel.png) nine crowns
-and [a link](http://evil.example/link) says http://evil.example/bare and <b>bold</b> in the zygomorphic budget.
+The zygomorphic festival is nine days of music. The zygomorphic festival is told in [a link](http://evil.example/link)
+for everybody in the town to read. It is <b>bold</b> <script>window.pwned = 1</script> in the zygomorphic festival that
+![a picture](http://evil.example/pixel.png) shows.
 """
 
 
 def test_hostile_text_of_a_document_is_shown_as_text(chat: Chat) -> None:
     chat.open()
     chat.attach("hostile.txt", HOSTILE.encode(), "text/plain")
-    chat.ask("What is the zygomorphic budget?")
-    expect(chat.answers.last).to_contain_text("nine crowns")
+    chat.ask("What is the zygomorphic festival?")
+    expect(chat.answers.last).to_contain_text("nine days")
     expect(chat.sources.first).to_be_visible()
     chat.unfold().locator("button").filter(has_text="Search").click()
     chat.sources.first.click()
