@@ -22,7 +22,7 @@ from api.encoding import Json, StrictRoute
 from api.retrieval import bounded
 from api.schemas import ChatAnswer, ChatBody
 from api.streaming import EventStream, frame
-from memory.conversations import Turn
+from memory.conversations import Turn, told
 
 router = APIRouter(prefix="/api/v1/chat", tags=["chat"], route_class=StrictRoute)
 
@@ -116,7 +116,7 @@ async def chat(body: ChatBody, scope: deps.ScopeOf, answering: AnsweringOf, sett
     turn = await run.result()
     if run.error is not None:
         raise run.error
-    return Json(chat_answer(turn))
+    return Json(told(turn))
 
 
 @router.post("/stream", response_class=EventStream, responses=STREAM_RESPONSES)
@@ -149,23 +149,3 @@ async def frames(run: Run, after: int = 0) -> AsyncGenerator[bytes]:
                 yield frame(event.kind, event.data, f"{run.turn_id}.{number}")
     except AegisError as error:
         yield frame("error", {"code": error.code, "message": error.message})
-
-
-def chat_answer(turn: Turn) -> dict[str, Any]:
-    return {
-        "answer": turn.answer,
-        "abstained": turn.abstained,
-        "citations": [schemas.CitationAnswer.model_validate(citation).model_dump() for citation in turn.citations],
-        "route": turn.route,
-        "conversation_id": turn.conversation_id,
-        "turn_id": turn.id,
-        "model": turn.model,
-        "timings": dict(turn.timings),
-        "state": turn.state,
-        "standalone": turn.standalone,
-        "tokens_in": turn.tokens_in,
-        "tokens_out": turn.tokens_out,
-        "cost": turn.cost,
-        "epoch": turn.epoch,
-        "notes": list(turn.notes),
-    }

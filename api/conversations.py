@@ -10,11 +10,11 @@ from starlette.responses import Response
 from aegis.errors import NotFound
 from aegis.scope import Scope
 from api import deps
-from api.chat import STREAM_RESPONSES, AnsweringOf, Run, chat_answer, frames
+from api.chat import STREAM_RESPONSES, AnsweringOf, Run, frames
 from api.encoding import Json, StrictRoute
 from api.schemas import ConversationAnswer, ConversationsAnswer, ConversationWithTurns, RenameBody
 from api.streaming import EventStream
-from memory.conversations import Conversation, Conversations, Turn
+from memory.conversations import Conversation, Conversations, Turn, told
 
 router = APIRouter(prefix="/api/v1/conversations", tags=["conversations"], route_class=StrictRoute)
 
@@ -96,7 +96,7 @@ def _seen(last_event_id: str, run: Run) -> int:
 
 
 def turn_answer(turn: Turn) -> dict[str, Any]:
-    return chat_answer(turn) | {
+    return told(turn) | {
         "question": turn.question,
         "mode": turn.mode,
         "chunk_ids": list(turn.chunk_ids),

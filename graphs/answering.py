@@ -25,7 +25,7 @@ from agents.retrieve import document_filter, moment
 from agents.state import TOP_K, Context, State
 from graphs.followups import FollowUps
 from graphs.wiring import graph_of, now
-from memory.conversations import Conversations, Turn, TurnState
+from memory.conversations import Conversations, Turn, TurnState, told
 from retrieval.search import Mode
 
 logger = logging.getLogger(__name__)
@@ -344,27 +344,6 @@ class Answering:
         except AegisError as error:
             logger.warning("No questions to go on with: %s", error)
             return []
-
-
-def told(turn: Turn) -> dict[str, Any]:
-    """A turn as `done` carries it."""
-    return {
-        "answer": turn.answer,
-        "abstained": turn.abstained,
-        "citations": [asdict(citation) for citation in turn.citations],
-        "route": turn.route,
-        "conversation_id": turn.conversation_id,
-        "turn_id": turn.id,
-        "model": turn.model,
-        "timings": dict(turn.timings),
-        "state": turn.state,
-        "standalone": turn.standalone,
-        "tokens_in": turn.tokens_in,
-        "tokens_out": turn.tokens_out,
-        "cost": turn.cost,
-        "epoch": turn.epoch,
-        "notes": list(turn.notes),
-    }
 
 
 def _check_id(conversation_id: str) -> None:

@@ -305,6 +305,27 @@ class SqlConversations:
             return [_turn(row) for row in (await connection.execute(query)).mappings()]
 
 
+def told(turn: Turn) -> dict[str, Any]:
+    """A turn as an answer: JSON-able, as the API gives it and the event `done` carries it."""
+    return {
+        "answer": turn.answer,
+        "abstained": turn.abstained,
+        "citations": [asdict(citation) for citation in turn.citations],
+        "route": turn.route,
+        "conversation_id": turn.conversation_id,
+        "turn_id": turn.id,
+        "model": turn.model,
+        "timings": dict(turn.timings),
+        "state": turn.state,
+        "standalone": turn.standalone,
+        "tokens_in": turn.tokens_in,
+        "tokens_out": turn.tokens_out,
+        "cost": turn.cost,
+        "epoch": turn.epoch,
+        "notes": list(turn.notes),
+    }
+
+
 def title_of(question: str) -> str:
     """The first words of a question on one line, at most MAX_TITLE characters."""
     line = " ".join(_text(question).split())

@@ -15,9 +15,9 @@ import pytest
 from aegis.database import Database
 from aegis.errors import AegisError, ModelFailed, ModelUnavailable
 from aegis.scope import Scope
-from api.chat import EVENTS, chat_answer
+from api.chat import EVENTS
 from api.schemas import ChatAnswer, ConversationsAnswer, ConversationWithTurns
-from memory.conversations import Citation, SqlConversations, Turn
+from memory.conversations import Citation, SqlConversations, Turn, told
 from tests.api.conftest import Open
 
 CHAT = "/api/v1/chat"
@@ -48,7 +48,7 @@ class FakeEvent:
 
 
 def written(turn: Turn) -> list[FakeEvent]:
-    citations = chat_answer(turn)["citations"]
+    citations = told(turn)["citations"]
     return [
         FakeEvent("metadata", {"conversation_id": turn.conversation_id, "turn_id": turn.id}),
         FakeEvent("step", {"node": "route", "state": "end", "summary": "retrieve", "took_ms": 1.0, "detail": None}),
@@ -56,7 +56,7 @@ def written(turn: Turn) -> list[FakeEvent]:
         FakeEvent("token", {"text": "a shield\n[1]."}),
         FakeEvent("citations", {"citations": citations}),
         FakeEvent("followups", {"questions": ["And then?"]}),
-        FakeEvent("done", chat_answer(turn)),
+        FakeEvent("done", told(turn)),
     ]
 
 
