@@ -12,13 +12,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import URL, event
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from aegis import telemetry
-from aegis.errors import ConfigurationError, StoreUnavailable
+from aegis.errors import ConfigurationError, DataFolderError, StoreUnavailable
 from aegis.settings import PostgresSettings, SQLiteSettings
 
 SQLITE_FILE = "aegis.sqlite"
@@ -76,7 +76,7 @@ async def open_database(settings: SQLiteSettings | PostgresSettings, folder: Pat
 
 
 def _sqlite_engines(settings: SQLiteSettings, file: Path) -> tuple[AsyncEngine, AsyncEngine]:
-    url = f"sqlite+aiosqlite:///{file}"
+    url = URL.create("sqlite+aiosqlite", database=str(file))  # not a string: a folder's name may hold ? or %
     # What people ask and write is no business of a log: errors name the statement, never its values.
     writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=30, hide_parameters=True)
     reader = create_async_engine(url, pool_size=settings.readers, max_overflow=0, pool_timeout=30, hide_parameters=True)
@@ -125,14 +125,23 @@ def _postgres_engine(settings: PostgresSettings) -> AsyncEngine:
 
 
 class _translated:
-    """Turns 'cannot reach the store' into StoreUnavailable; programming errors stay what they are."""
+    """Cannot be reached: StoreUnavailable. A damaged file: DataFolderError. Programming errors stay what they are."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, DBAPIError) and _damaged(error.orig):
+            raise DataFolderError(
+                f"The relational store is damaged ({error.orig}). "
+                "Put the data folder back from a backup, or set another with AEGIS_DATA_DIR."
+            ) from error
         if isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError) or (
             isinstance(error, DBAPIError) and error.connection_invalidated
         ):
             reason = error.orig if isinstance(error, DBAPIError) else error  # without the statement
             raise StoreUnavailable(f"The relational store does not answer: {reason}") from error
+
+
+def _damaged(error: BaseException | None) -> bool:
+    return str(getattr(error, "sqlite_errorname", "")).startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT"))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +169,7 @@ async def test_a_command_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pyt
         with pytest.raises(FolderInUse, match=rf"in use by `aegis ingest` \(process {holder.pid}\)"):
             async with client.connect(Settings(), "documents"):
                 pass
-        findings = doctor.examine(Settings())
+        findings = await asyncio.to_thread(doctor.examine, Settings())
     assert any("is in use by `aegis ingest`" in found.says for found in findings)
 
 
@@ -229,6 +232,26 @@ def test_versions_of_the_folder(tmp_path: Path) -> None:
         noted.write_text(text)
         assert len(site.json("documents")["documents"]) == 3
     assert contents(site.folder) == before
+    with closing(sqlite3.connect(site.folder / "aegis.sqlite")) as connection:
+        connection.execute("update alembic_version set version_num = '9999'")
+        connection.commit()
+    assert "The tables have form 9999" in site.cli("documents").stderr
+
+
+def test_a_damaged_relational_store_is_named(tmp_path: Path) -> None:
+    site = Site(tmp_path / "var")
+    site.folder.mkdir()
+    (site.folder / "aegis.sqlite").write_bytes(b"\0" * 100 + b"not a database" * 1000)
+    done = site.cli("documents")
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (1, 1), done.stderr
+    assert "The relational store is damaged (file is not a database)" in done.stderr
+
+
+def test_a_folder_of_any_name(tmp_path: Path) -> None:
+    site = Site(tmp_path / "a?b #%41 é" / "var")
+    site.folder.parent.mkdir()
+    assert site.json("documents") == {"documents": []}
+    assert (site.folder / "aegis.sqlite").exists()
 
 
 def test_doctor_before_the_first_start(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, inspect
 
 from aegis.database.engine import Database
+from aegis.errors import FormatTooNew
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -29,23 +30,33 @@ _POSTGRES_LOCK = 7_120_410  # any constant: replicas that start together migrate
 
 
 async def upgrade(database: Database) -> None:
-    """Bring the tables to the newest form. Where they have it already, Alembic is not even imported."""
+    """Bring the tables to the newest form. Where they have it already, Alembic is not even imported.
+
+    Raises FormatTooNew when a newer AegisRAG has changed them.
+    """
     async with database.read() as connection:
-        if await connection.run_sync(_revision) == newest():
-            return
+        found = await connection.run_sync(_revision)
+    if found == newest():
+        return
+    if found is not None and found not in known():
+        raise FormatTooNew(
+            f"The tables have form {found}, this AegisRAG knows up to {newest()}. "
+            "Install the newer AegisRAG, or set another folder with AEGIS_DATA_DIR."
+        )
     async with database.write() as connection:
         if database.dialect == "postgresql":
             await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRES_LOCK})")
         await connection.run_sync(_upgrade)
 
 
+def known() -> list[str]:
+    """All revisions, in order: their files' names are."""
+    files = sorted((HERE / "versions").glob("[0-9]*.py"))
+    return [_REVISION.findall(file.read_text(encoding="utf-8"))[0] for file in files]
+
+
 def newest() -> str:
-    """The revision of the last file; their names are in order."""
-    last = max((HERE / "versions").glob("[0-9]*.py"))
-    found = _REVISION.search(last.read_text(encoding="utf-8"))
-    if found is None:
-        raise ValueError(f"{last} names no revision")
-    return found[1]
+    return known()[-1]
 
 
 def _revision(connection: Connection) -> str | None:
