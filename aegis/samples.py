@@ -6,6 +6,7 @@ import asyncio
 import logging
 from pathlib import Path
 
+from aegis.errors import AegisError
 from aegis.scope import local_scope
 from retrieval.catalogue import Catalogue
 from retrieval.ingestion import Ingestion, Upload
@@ -25,7 +26,14 @@ def uploads(folder: Path = FOLDER) -> list[Upload]:
 
 
 async def take_in_samples(catalogue: Catalogue, ingestion: Ingestion) -> None:
-    """Returns when they can be found, or at once where there is a document already."""
+    """Returns when they can be found, or at once where there is a document already; a server starts without them."""
+    try:
+        await _take_in(catalogue, ingestion)
+    except AegisError as error:
+        logger.warning("The sample documents were not taken in: %s", error)
+
+
+async def _take_in(catalogue: Catalogue, ingestion: Ingestion) -> None:
     scope = local_scope()
     if await catalogue.collections():
         return

@@ -44,7 +44,6 @@ from retrieval.search import Hit, Searcher, SearchRequest
 router = APIRouter(prefix="/api/v1/retrieval", tags=["retrieval"], route_class=StrictRoute)
 
 Jobs = Annotated[Ingestion, Depends(deps.ingestion)]
-_MOST_JOBS = 500
 _Value = TypeVar("_Value")
 
 
@@ -260,11 +259,9 @@ def _identity(source: str) -> str:
 @router.get("/jobs", response_model=JobsAnswer)
 async def jobs(scope: deps.ScopeOf, ingestion: Jobs, limit: deps.Limit = 50, cursor: deps.Cursor = "") -> Response:
     """Newest first. `cursor` is the id of the last job of the page before."""
-    found = list(await ingestion.jobs(scope, limit=_MOST_JOBS))
-    ids = [job.id for job in found]
-    start = ids.index(cursor) + 1 if cursor in ids else 0
-    page = found[start : start + limit]
-    more = start + limit < len(found)
+    found = await ingestion.jobs(scope, limit=limit + 1, before=cursor)
+    page = found[:limit]
+    more = len(found) > limit
     return Json({"jobs": [job_answer(job) for job in page], "next": page[-1].id if more else None})
 
 

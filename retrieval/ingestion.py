@@ -60,8 +60,8 @@ class Ingestion(Protocol):
         """Raises NotFound."""
         ...
 
-    async def jobs(self, scope: Scope, *, limit: int = 50) -> Sequence[Job]:
-        """Newest first."""
+    async def jobs(self, scope: Scope, *, limit: int = 50, before: str = "") -> Sequence[Job]:
+        """Newest first; those older than the job `before`."""
         ...
 
     async def files(self, scope: Scope, job_id: str) -> Sequence[FileReport]: ...

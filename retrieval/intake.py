@@ -62,8 +62,8 @@ class Intake:
     async def job(self, scope: Scope, job_id: str) -> Job:
         return await self._jobs.job(scope, job_id)
 
-    async def jobs(self, scope: Scope, *, limit: int = 50) -> Sequence[Job]:
-        return await self._jobs.jobs(scope, limit)
+    async def jobs(self, scope: Scope, *, limit: int = 50, before: str = "") -> Sequence[Job]:
+        return await self._jobs.jobs(scope, limit, before)
 
     async def files(self, scope: Scope, job_id: str) -> Sequence[FileReport]:
         return await self._jobs.reports(scope, job_id)

@@ -376,8 +376,10 @@ class JobTable:
             raise NotFound(f"There is no job {job_id}.", job_id=job_id)
         return found[0]
 
-    async def jobs(self, scope: Scope, limit: int) -> list[Job]:
-        return await self._jobs(jobs.c.owner == scope.user, limit)
+    async def jobs(self, scope: Scope, limit: int, before: str = "") -> list[Job]:
+        """Newest first, which is the order of ids."""
+        mine = jobs.c.owner == scope.user
+        return await self._jobs(and_(mine, jobs.c.id < before) if before else mine, limit)
 
     async def reports(self, scope: Scope, job_id: str) -> list[FileReport]:
         await self.job(scope, job_id)

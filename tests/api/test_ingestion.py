@@ -44,8 +44,8 @@ class FakeIngestion:
             raise NotFound(f"There is no job {job_id}.")
         return self.known[job_id]
 
-    async def jobs(self, scope: Scope, *, limit: int = 50) -> Sequence[Job]:
-        return list(self.known.values())[:limit]
+    async def jobs(self, scope: Scope, *, limit: int = 50, before: str = "") -> Sequence[Job]:
+        return [job for job in self.known.values() if not before or job.id < before][:limit]
 
     async def files(self, scope: Scope, job_id: str) -> Sequence[FileReport]:
         return [FAILED, replace(FAILED, source="upload:c.md", state="done", document_id="d", chunks=7)]

@@ -107,6 +107,7 @@ async def test_jobs_are_their_owners_alone(database: Database, tmp_path: Path) -
             await world.intake.files(other, job.id)
         assert list(await world.intake.jobs(other)) == []
         assert [found.id for found in await world.intake.jobs(SCOPE)] == [job.id]
+        assert await world.intake.jobs(SCOPE, before=job.id) == []
 
 
 async def test_versions_of_one_document_follow_in_the_order_of_submission(database: Database, tmp_path: Path) -> None:
