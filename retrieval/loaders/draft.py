@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from aegis.errors import TooLarge
 from retrieval.loaders.cleaning import clean, one_line
+from retrieval.loaders.document import Reading
 
 MAX_TEXT = 30_000_000  # code points; ten times the longest novels
 MAX_HEADING = 300
@@ -43,6 +44,13 @@ class Draft:
     def page(self, label: str) -> None:
         """What is added from now on stands on this page, slide or sheet. One without text leaves no trace."""
         self._page = label
+
+    def take(self, reading: Reading) -> None:
+        """Append what another format's reader found, its headings included."""
+        start = self.add(reading.text)
+        if start is not None:
+            skipped = len(reading.text) - len(reading.text.lstrip("\n"))
+            self.headings.extend((place - skipped + start, level, text) for place, level, text in reading.headings)
 
     @property
     def text(self) -> str:

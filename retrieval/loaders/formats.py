@@ -33,21 +33,36 @@ class Format:
     binary: bool = False
 
 
-def _is_docx(data: bytes) -> bool:
-    return container_format(data) == "docx"
+def _holds(kind: str) -> Callable[[bytes], bool]:
+    return lambda data: container_format(data) == kind
+
+
+def _office(name: str, kind: str, module: str, extensions: tuple[str, ...]) -> Format:
+    media_type = f"application/vnd.openxmlformats-officedocument.{kind}"
+    return Format(name, media_type, module, extensions, _holds(module), binary=True)
+
+
+def _open_document(name: str, kind: str, extension: str) -> Format:
+    media_type = f"application/vnd.oasis.opendocument.{kind}"
+    return Format(name, media_type, "opendocument", (extension,), _holds(extension[1:]), binary=True)
 
 
 PLAIN = Format("text", "text/plain", "plain", (".txt", ".text", ".log", ""))
 FORMATS = (
     Format("PDF", "application/pdf", "pdf", (".pdf",), is_pdf, binary=True),
-    Format(
-        "Word",
-        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-        "docx",
-        (".docx", ".docm", ".dotx"),
-        _is_docx,
-        binary=True,
-    ),
+    _office("Word", "wordprocessingml.document", "docx", (".docx", ".docm", ".dotx")),
+    _office("PowerPoint", "presentationml.presentation", "pptx", (".pptx", ".pptm", ".ppsx")),
+    _office("Excel", "spreadsheetml.sheet", "xlsx", (".xlsx", ".xlsm", ".xltx")),
+    _open_document("OpenDocument text", "text", ".odt"),
+    _open_document("OpenDocument sheets", "spreadsheet", ".ods"),
+    _open_document("OpenDocument slides", "presentation", ".odp"),
+    Format("EPUB", "application/epub+zip", "epub", (".epub",), _holds("epub"), binary=True),
+    Format("mail", "message/rfc822", "eml", (".eml",)),
+    Format("notebook", "application/x-ipynb+json", "ipynb", (".ipynb",)),
+    Format("JSON", "application/json", "json", (".json",)),
+    Format("JSON lines", "application/jsonl", "jsonl", (".jsonl", ".ndjson")),
+    Format("table", "text/csv", "csv", (".csv", ".tsv")),
+    Format("reStructuredText", "text/x-rst", "rst", (".rst",)),
     Format("Markdown", "text/markdown", "markdown", (".md", ".markdown", ".mdown", ".mkd")),
     Format("HTML", "text/html", "html", (".html", ".htm", ".xhtml")),
     PLAIN,
@@ -63,22 +78,14 @@ FORMATS = (
     ),
 )
 # Loaded until a format of their own says more about them.
-_AS_TEXT = frozenset({".rst", ".adoc", ".asciidoc", ".tex", ".vtt", ".srt", ".csv", ".tsv", ".json", ".jsonl", ".xml"})
+_AS_TEXT = frozenset({".adoc", ".asciidoc", ".tex", ".vtt", ".srt", ".xml"})
 
 # Extensions whose files are never text: what they need instead.
 _NOT_YET = {
     ".doc": "Save it as .docx.",
-    ".ppt": "Save it as PDF.",
-    ".pptx": "Save it as PDF.",
-    ".xls": "Save the sheets as text or PDF.",
-    ".xlsx": "Save the sheets as text or PDF.",
-    ".odt": "Save it as .docx or PDF.",
-    ".odp": "Save it as PDF.",
-    ".ods": "Save the sheets as text or PDF.",
-    ".epub": "Convert it to HTML or PDF.",
-    ".eml": "Save the message as text.",
-    ".msg": "Save the message as text.",
-    ".ipynb": "Export it as Markdown.",
+    ".ppt": "Save it as .pptx or PDF.",
+    ".xls": "Save it as .xlsx.",
+    ".msg": "Save the message as .eml.",
     ".rtf": "Save it as .docx.",
 }
 
@@ -146,8 +153,9 @@ def _textual(data: bytes, extension: str, named: Format | None) -> Format:
     if extension in _NOT_YET:
         raise UnsupportedFormat(f"Files named {extension} cannot be read. {_NOT_YET[extension]}", extension=extension)
     if looks_binary(data):
+        names = ", ".join(each.name for each in FORMATS)
         raise UnsupportedFormat(
-            "It is a binary file, whatever its name says. Text, Markdown, HTML, Word (.docx) and PDF can be read.",
+            f"It is a binary file, whatever its name says. What can be read: {names}.",
             extension=extension,
         )
     if (named is None or named is PLAIN) and is_html(data):

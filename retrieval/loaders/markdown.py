@@ -16,13 +16,17 @@ _FIELD = re.compile(r"^(title|date|updated|lastmod)\s*:\s*[\"']?(.*?)[\"']?\s*$"
 
 
 def read(data: bytes) -> Reading:
-    from markdown_it import MarkdownIt
-
     text, fields = _split_front_matter(decode(data))
-    parser = MarkdownIt("commonmark", {"html": True, "maxNesting": 40}).enable(["table", "strikethrough"])
-    found = html.read_text(f"<html><body>{parser.render(text)}</body></html>")
+    found = read_text(text)
     dated = iso_date(fields.get("lastmod")) or iso_date(fields.get("updated")) or iso_date(fields.get("date"))
     return replace(found, title=one_line(fields.get("title", "")) or None, dated=dated)
+
+
+def read_text(text: str) -> Reading:
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark", {"html": True, "maxNesting": 40}).enable(["table", "strikethrough"])
+    return html.read_text(f"<html><body>{parser.render(text)}</body></html>")
 
 
 def _split_front_matter(text: str) -> tuple[str, dict[str, str]]:

@@ -11,6 +11,9 @@ _HTML = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body)\b", re.I | re.S
 )
 
+_OASIS = re.compile(rb"mimetypeapplication/vnd\.oasis\.opendocument\.([a-z-]+)")
+_OPEN = {b"text": "odt", b"spreadsheet": "ods", b"presentation": "odp"}
+
 _SAVE_PDF = "Save it as PDF or .docx."
 _BINARIES = (
     (b"\x89PNG\r\n", "a PNG image", "Text in images needs OCR, which is not available here."),
@@ -29,9 +32,6 @@ _BINARIES = (
     (b"SQLite format 3\0", "a database", ""),
 )
 _ZIPPED = {
-    "pptx": ("a PowerPoint presentation", "Save it as PDF."),
-    "xlsx": ("an Excel workbook", "Save the sheets as text or PDF."),
-    "epub": ("an EPUB book", "Convert it to HTML or PDF."),
     "opendocument": ("an OpenDocument file", _SAVE_PDF),
     "zip": ("a zip archive", "Unpack it first."),
 }
@@ -57,7 +57,7 @@ def kind_of_binary(data: bytes) -> tuple[str, str] | None:
 
 
 def container_format(data: bytes) -> str | None:
-    """docx, pptx, xlsx, epub, opendocument or zip; None for what is no zip file. Unpacks nothing."""
+    """docx, pptx, xlsx, epub, odt, ods, odp, other opendocument, or zip; None for no zip file. Unpacks nothing."""
     if not data.startswith(b"PK\x03\x04"):
         return None
     try:
@@ -74,7 +74,8 @@ def _by_members(names: set[str], data: bytes) -> str:
             return kind
     if b"mimetypeapplication/epub" in data[:200]:
         return "epub"
-    return "opendocument" if b"mimetypeapplication/vnd.oasis" in data[:200] else "zip"
+    found = _OASIS.search(data, 0, 200)
+    return _OPEN.get(found.group(1), "opendocument") if found else "zip"
 
 
 def _ole(data: bytes) -> tuple[str, str]:
@@ -84,5 +85,5 @@ def _ole(data: bytes) -> tuple[str, str]:
     if "WordDocument".encode("utf-16-le") in data:
         return "a Word 97-2003 document (.doc)", "Save it as .docx."
     if "PowerPoint Document".encode("utf-16-le") in data:
-        return "a PowerPoint 97-2003 presentation (.ppt)", "Save it as PDF."
+        return "a PowerPoint 97-2003 presentation (.ppt)", "Save it as .pptx."
     return "an Office 97-2003 or Outlook file", _SAVE_PDF

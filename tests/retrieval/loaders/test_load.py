@@ -195,7 +195,7 @@ def test_content_goes_before_the_name() -> None:
         ("a.docx", zipped(word__document=b"<w:document"), UnreadableDocument, "damaged"),
         ("a.docx", zipped(word__document=b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>'), UnreadableDocument, "entities"),
         ("a.docx", zipped(word__document=b" " * 70_000_000), TooLarge, "unpacks to"),
-        ("a.pptx", zipped(ppt__presentation=b"<p/>"), UnsupportedFormat, "PowerPoint"),
+        ("a.pptx", zipped(ppt__presentation=b"<p/>"), UnreadableDocument, "PowerPoint"),
         ("a.zip", zipped(readme=b"x"), UnsupportedFormat, "zip"),
         ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "WordDocument".encode("utf-16-le"), UnsupportedFormat, "docx"),
         (
