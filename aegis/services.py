@@ -25,7 +25,7 @@ from aegis.database.migrations import upgrade
 from aegis.database.outbox import Outbox
 from aegis.database.signals import NoSignals, Signals
 from aegis.errors import AegisError, ConfigurationError, Unavailable
-from aegis.folder import holder_of, own_folder, record_format, share_folder
+from aegis.folder import holder_of, own_folder, record_format, recorded_format, share_folder
 from aegis.scope import new_id
 from aegis.settings import EdgeSettings, Neo4jSettings, RedisSettings, Settings, SQLiteSettings
 
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from retrieval.catalogue import Catalogue
     from retrieval.embedding import Embedder
     from retrieval.intake import Intake
+    from retrieval.interaction import MaxSim
+    from retrieval.keywords import KeywordEncoder
     from retrieval.projection import Projection, Resettable
 
 VECTORS = "vectors"  # the projection that fills the index
@@ -204,11 +206,19 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
     embedder = await stack.enter_async_context(open_embedder(settings.embedder))
     keywords = KeywordEncoder()
     vectors = await _open_vectors(settings, folder / "vectors" / embedder.name, embedder.dimensions, stack)
+    if owned:
+        await _reset_foreign_keywords(folder, keywords, vectors)
     signals = await _open_signals(settings, stack)
     outbox, catalogue = Outbox(database, signals), Catalogue(database, signals)
     blobs = blobs_at(settings.blobs, folder)
     hybrid = HybridSearcher(
-        vectors, embedder, keywords, catalogue, settings.retrieval, settings.chat.max_question_chars
+        vectors,
+        embedder,
+        keywords,
+        catalogue,
+        settings.retrieval,
+        settings.chat.max_question_chars,
+        reranker=_reranker(embedder),
     )
     searcher = ModeSearcher(hybrid, GraphSearcher(hybrid, MentionFollower(database, catalogue)))
     graph = await _open_graph(settings, stack)
@@ -229,7 +239,12 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
     samples = asyncio.create_task(_take_in_samples(settings, catalogue, ingestion))
     stack.push_async_callback(_cancelled, samples)
     if owned:
-        record_format(folder, embedder=embedder.name, qdrant_edge=importlib.metadata.version("qdrant-edge-py"))
+        record_format(
+            folder,
+            embedder=embedder.name,
+            keywords=keywords.name,
+            qdrant_edge=importlib.metadata.version("qdrant-edge-py"),
+        )
     return Services(
         settings=settings,
         database=database,
@@ -258,6 +273,22 @@ async def _open_vectors(settings: Settings, folder: Path, dimensions: int, stack
     from retrieval.store.server import open_qdrant
 
     return await stack.enter_async_context(open_qdrant(settings.vectors, dimensions))
+
+
+def _reranker(embedder: Embedder) -> MaxSim | None:
+    """Over the static embeddings, where they are loaded anyway."""
+    from retrieval.embedding import WordLlamaEmbedder
+    from retrieval.interaction import MaxSim
+
+    return MaxSim(embedder.word_vectors) if isinstance(embedder, WordLlamaEmbedder) else None
+
+
+async def _reset_foreign_keywords(folder: Path, keywords: KeywordEncoder, vectors: Resettable) -> None:
+    """Points whose keywords were made by another encoder find nothing any more: they are made anew."""
+    written = recorded_format(folder)
+    if written and written.get("keywords") != keywords.name:
+        was = written.get("keywords", "an earlier encoder")
+        await vectors.reset(f"keywords are made by {keywords.name} now, they were made by {was}")
 
 
 async def _open_graph(settings: Settings, stack: AsyncExitStack) -> Neo4jGraph | None:

@@ -119,7 +119,9 @@ class OllamaSettings(Section):
 
 class RetrievalSettings(Section):
     top_k: int = Field(default=10, ge=1, le=100, description="Hits returned when a request does not say.")
-    dense_weight: float = Field(default=0.5, ge=0, le=1, description="Share of the dense score in the fused score.")
+    dense_weight: float | None = Field(
+        default=None, ge=0, le=1, description="Share of the dense score in the fused score; empty: by the embedder."
+    )
     candidates: int = Field(default=50, ge=10, le=500, description="Chunks each half contributes before fusion.")
     chunk_tokens: int = Field(default=128, ge=32, le=2000, description="Size a chunk aims at, in tokens.")
 

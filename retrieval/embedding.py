@@ -39,6 +39,7 @@ class WordLlamaEmbedder:
     def __init__(self, model: Any, turn: Dense | None = None) -> None:
         self._model = model
         self._turn = turn
+        self._unpadded: Any = None
         self.dimensions = WIDTH if turn is None else turn.shape[1]
         self.name = f"wordllama-{self.dimensions}"
 
@@ -57,6 +58,22 @@ class WordLlamaEmbedder:
         lengths[lengths == 0] = 1  # a text without a known token stays the zero vector
         unit = (vectors / lengths).astype(np.float32, copy=False)
         return unit if self._turn is None else unit @ self._turn
+
+    def word_vectors(self, words: Sequence[str]) -> Dense:
+        """Shape (len(words), 256): the sum of each word's token vectors, whose length tells how much the word says."""
+        table = self._model.embedding
+        encoded = self._tokenizer().encode_batch(list(words), add_special_tokens=False)
+        sums = [table[each.ids].sum(axis=0) if each.ids else np.zeros(WIDTH) for each in encoded]
+        return np.asarray(sums, dtype=np.float32)
+
+    def _tokenizer(self) -> Any:
+        """The model's own pads every word to the longest."""
+        if self._unpadded is None:
+            from tokenizers import Tokenizer
+
+            self._unpadded = Tokenizer.from_str(self._model.tokenizer.to_str())
+            self._unpadded.no_padding()
+        return self._unpadded
 
 
 def load_wordllama(dimensions: int = WIDTH) -> WordLlamaEmbedder:

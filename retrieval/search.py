@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from aegis.telemetry import BACKEND_FAILURES, BACKEND_SECONDS, HITS
 from retrieval import ranking
 from retrieval.catalogue import Catalogue, Chunk, DocumentFilter
 from retrieval.embedding import Embedder
+from retrieval.interaction import DEPTH, Reranker, reranked
 from retrieval.keywords import KeywordEncoder
 from retrieval.loaders.cleaning import clean
 from retrieval.loaders.formats import media_types
@@ -54,7 +56,7 @@ class SearchRequest:
     collection: str | None = None
     as_of: datetime | None = None
     known_at: int | None = None
-    rerank: bool = False
+    rerank: bool = False  # all candidates instead of the first 25
 
 
 class Searcher(Protocol):
@@ -77,6 +79,7 @@ class HybridSearcher:
     settings: RetrievalSettings
     max_query_chars: int = 8000
     fusion: Fusion = "convex"
+    reranker: Reranker | None = None
 
     async def search(self, scope: Scope, request: SearchRequest) -> list[Hit]:
         """Best first, at most `top_k`. Raises IndexUnavailable, InvalidInput, TooLarge."""
@@ -92,7 +95,20 @@ class HybridSearcher:
             return []
         depth = max(LEAST_DEPTH, request.top_k)
         found = await self._found(text, request, filter, max(self.settings.candidates, depth))
-        return await self._hits(scope, text, request.mode, found[:depth])
+        hits = await self._hits(scope, text, request.mode, found[:depth])
+        if self.reranker is None or self.fusion == "rrf" or request.mode not in ("hybrid", "graph"):
+            return hits
+        return await self._reranked(self.reranker, text, hits, depth if request.rerank else DEPTH)
+
+    async def _reranked(self, reranker: Reranker, text: str, hits: Sequence[Hit], depth: int) -> list[Hit]:
+        passages = [hit.chunk.embedded_text for hit in hits[:depth]]
+        if depth > DEPTH:
+            scores = await asyncio.to_thread(reranker.scores, text, passages)
+        else:  # about a millisecond: cheaper than a thread
+            scores = reranker.scores(text, passages)
+        by_id = {hit.chunk.id: hit for hit in hits}
+        mixed = reranked([Scored(hit.chunk.id, hit.score) for hit in hits], scores)
+        return [by_id[found.id].scored(found.score) for found in mixed]
 
     def _checked(self, request: SearchRequest) -> str:
         text = clean(request.query).strip()
@@ -141,8 +157,9 @@ class HybridSearcher:
         if dense is None or sparse is None:
             return ranking.normalised(candidates.dense or candidates.sparse)
         if self.fusion == "rrf":
-            return ranking.reciprocal_rank(candidates, self.settings.dense_weight)
-        return ranking.convex(candidates, self.settings.dense_weight, limit)
+            return ranking.reciprocal_rank(candidates, _given(self.settings.dense_weight, 0.5))
+        weight = _given(self.settings.dense_weight, dense_weight(self.embedder.name))
+        return ranking.convex(candidates, weight, limit)
 
     async def _queried(self, query: VectorQuery) -> Candidates:
         begun = time.perf_counter()
@@ -163,6 +180,18 @@ class HybridSearcher:
             seen = ranking.with_titles(text, seen, {chunk.id: chunk.title for chunk in rows})
             seen = ranking.with_neighbours(seen, {chunk.id: (chunk.version_id, chunk.ordinal) for chunk in rows})
         return [Hit(chunks[scored.id], scored.score) for scored in seen]
+
+
+def dense_weight(embedder: str) -> float:
+    """How much the dense half counts, by what an embedder of that name was measured to be worth alone.
+
+    WordLlama alone reaches .69 to .89 of BM25's nDCG@10: best at .3 to .4 on every set; a small transformer at .6.
+    """
+    return 0.35 if embedder.startswith("wordllama") else 0.6
+
+
+def _given(value: float | None, default: float) -> float:
+    return default if value is None else value
 
 
 def _timestamp(moment: datetime | None) -> float | None:

@@ -19,7 +19,8 @@ from memory.facts.tables import homes
 from memory.mentions import GraphSearcher, MentionFollower
 from memory.naming import home_keys
 from retrieval.catalogue import NEVER, Catalogue, chunks, documents, embedded_text, epochs, versions
-from retrieval.embedding import Embedder
+from retrieval.embedding import Embedder, WordLlamaEmbedder
+from retrieval.interaction import MaxSim
 from retrieval.keywords import KeywordEncoder
 from retrieval.search import Fusion, HybridSearcher
 from retrieval.splitting import Piece
@@ -58,8 +59,15 @@ class Shelf:
             await self._put(books[start : start + BATCH])
 
     def searcher(self, fusion: Fusion = "convex") -> HybridSearcher:
+        reranker = MaxSim(self.embedder.word_vectors) if isinstance(self.embedder, WordLlamaEmbedder) else None
         return HybridSearcher(
-            self.store, self.embedder, self.keywords, self.catalogue, RetrievalSettings(), fusion=fusion
+            self.store,
+            self.embedder,
+            self.keywords,
+            self.catalogue,
+            RetrievalSettings(),
+            fusion=fusion,
+            reranker=reranker,
         )
 
     def follower(self) -> GraphSearcher:
