@@ -12,7 +12,7 @@ import importlib.metadata
 import logging
 import os
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -382,8 +382,7 @@ async def _open_ingestion(
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait({task})  # its own failure was logged where it happened
 
 
 async def _take_in_samples(settings: Settings, catalogue: Catalogue, ingestion: Intake) -> None:

@@ -161,7 +161,12 @@ Cache = Annotated[
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix="AEGIS_", env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True
+        env_prefix="AEGIS_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,  # a wrong setting may be a secret
     )
 
     data_dir: Path = Field(

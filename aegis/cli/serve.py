@@ -129,6 +129,7 @@ async def _serve(settings: Settings, taken: socket.socket) -> None:
             await uvicorn.Server(config).serve(sockets=[taken])
         finally:
             announcing.cancel()
+            await asyncio.wait({announcing})
 
 
 async def _announce(settings: Settings, app: FastAPI) -> None:
