@@ -92,4 +92,10 @@ def _turn(dimensions: int) -> Dense:
 
 @asynccontextmanager
 async def open_embedder(settings: WordLlamaSettings) -> AsyncGenerator[Embedder]:
-    yield await asyncio.to_thread(load_wordllama, settings.dimensions)
+    yield await asyncio.to_thread(_ready, settings.dimensions)
+
+
+def _ready(dimensions: int) -> WordLlamaEmbedder:
+    embedder = load_wordllama(dimensions)
+    embedder.word_vectors(("first",))  # makes the second tokenizer here, not on the loop in the first search
+    return embedder
