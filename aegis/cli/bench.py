@@ -14,11 +14,10 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from aegis.cli.output import print_json
-    from evals.bench import BENCHES, run
+    from evals.bench import run, run_all
 
-    names = list(BENCHES) if name == "all" else [name]
     given = {"dataset": dataset, "embedder": embedder}
-    options = {name: value for name, value in given.items() if value is not None}
-    results = {each: run(each, quiet=as_json, **options) for each in names}
+    options = {key: value for key, value in given.items() if value is not None}
+    results = run_all(quiet=as_json) if name == "all" else run(name, quiet=as_json, **options)
     if as_json:
-        print_json(results if name == "all" else results[name])
+        print_json(results)
