@@ -168,7 +168,7 @@ class DocumentFilter:
 class _ChunkCache:
     """Chunk texts never change under an id, so the rows are kept; visibility is the index's business."""
 
-    limit: int = 4000
+    limit: int = 16_000  # about 25 MB
     rows: dict[str, Chunk] = field(default_factory=dict[str, Chunk])
 
     def keep(self, found: Iterable[Chunk]) -> None:

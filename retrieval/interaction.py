@@ -20,7 +20,8 @@ from retrieval.store import Scored
 
 DEPTH = 25  # best candidates that a search reranks by default
 SHARE = 0.25  # of the final score; .1 to .3 are better than none on every set measured
-KEPT = 30_000  # words whose vectors are kept, as float16: 15 MB at 256 dimensions
+KEPT = 50_000  # words whose vectors are kept, as float16: 26 MB at 256 dimensions
+READ = 10_000  # passages whose words are kept as numbers: about 10 MB with their texts
 MOST_WORDS = 256  # different words of a passage that are looked at
 QUESTION_WORDS = 64
 SAME = 0.995  # a cosine of the same word, after rounding
@@ -28,6 +29,7 @@ SAME = 0.995  # a cosine of the same word, after rounding
 _QUIET = 200_000  # multiplications; OpenBLAS goes parallel above 262,144
 
 Floats = NDArray[np.float32]
+Rows = NDArray[np.int32]
 _WORDS = re.compile(r"[^\W_]+")
 
 
@@ -55,29 +57,41 @@ class MaxSim:
         self._rows = dict[str, int]()
         self._kept: NDArray[np.float16] = np.empty((KEPT, width), np.float16)  # pages are taken as they fill
         self._lengths: Floats = np.empty(KEPT, np.float32)
+        self._read = dict[str, Rows]()  # rows of a passage's words, by its text
         self._lock = Lock()
 
     def scores(self, question: str, passages: Sequence[str]) -> list[float]:
         asked = _different(question, QUESTION_WORDS)
-        texts = [_different(passage, MOST_WORDS) for passage in passages]
-        if not asked or not any(texts):
-            return [0.0] * len(passages)
         with self._lock:
-            wanted = list(dict.fromkeys([*asked, *(word for words in texts for word in words)]))
-            places = {word: place for place, word in enumerate(wanted)}
-            rows = self._known(wanted)
-            unit, lengths = self._kept[rows].astype(np.float32), self._lengths[rows]
-        similar = _products(unit[: len(asked)], unit)
+            self._make_room(len(asked) + MOST_WORDS * len(passages))
+            mine = self._known(asked)
+            texts = [self._passage(passage) for passage in passages]
+            found = np.concatenate([mine, *texts])
+            if not asked or len(found) == len(mine):
+                return [0.0] * len(passages)
+            different, places = np.unique(found, return_inverse=True)
+            unit, lengths = self._kept[different].astype(np.float32), self._lengths[mine]
+        similar = _products(unit[places[: len(mine)]], unit)[:, places[len(mine) :]]
         nearest = np.zeros((len(asked), len(texts)), np.float32)
-        for number, words in enumerate(texts):
-            if words:
-                nearest[:, number] = similar[:, [places[word] for word in words]].max(axis=1)
-        return _spread(_weights(nearest, lengths[: len(asked)]) @ nearest)
+        sizes = np.array([len(text) for text in texts])
+        ends = np.cumsum(sizes)
+        nearest[:, sizes > 0] = np.maximum.reduceat(similar, (ends - sizes)[sizes > 0], axis=1)
+        return _spread(_weights(nearest, lengths) @ nearest)
 
-    def _known(self, words: Sequence[str]) -> NDArray[np.int64]:
-        """Rows of these words; vectors that are new are made. When it is full it starts anew."""
-        if len(self._rows) + len(words) > KEPT:
+    def _passage(self, text: str) -> Rows:
+        rows = self._read.get(text)
+        if rows is None:
+            rows = self._read[text] = self._known(_different(text, MOST_WORDS))
+        return rows
+
+    def _make_room(self, words: int) -> None:
+        """Forget everything when the words to come might not fit."""
+        if len(self._rows) + words > KEPT or len(self._read) > READ:
             self._rows.clear()
+            self._read.clear()
+
+    def _known(self, words: Sequence[str]) -> Rows:
+        """Rows of these words; vectors that are new are made."""
         new = [word for word in words if word not in self._rows]
         if new:
             made = np.asarray(self._vectors(new), np.float32)
@@ -86,7 +100,7 @@ class MaxSim:
             self._lengths[first : first + len(new)] = lengths
             self._kept[first : first + len(new)] = made / np.maximum(lengths, 1e-9)[:, None]
             self._rows.update((word, first + place) for place, word in enumerate(new))
-        return np.fromiter((self._rows[word] for word in words), np.int64, len(words))
+        return np.array([self._rows[word] for word in words], np.int32)
 
 
 def _products(one: Floats, other: Floats) -> Floats:
