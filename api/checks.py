@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -39,9 +40,10 @@ class Model(Protocol):
 
 
 def checks_of(services: Any) -> tuple[Check, ...]:
-    """The relational store is required; without the rest answers are poorer, slower or older."""
+    """The relational store and the samples are required; without the rest answers are poorer, slower or older."""
     found = [
         Check("database", True, lambda: database(services.database)),
+        Check("documents", True, lambda: documents(services.samples)),
         Check("vectors", False, lambda: vectors(services.vectors, services.projections.all)),
         Check("model", False, lambda: model(services.writer)),
     ]
@@ -57,6 +59,11 @@ def checks_of(services: Any) -> tuple[Check, ...]:
 async def database(store: Store) -> Finding:
     await store.ping()
     return Finding()
+
+
+async def documents(samples: asyncio.Task[None]) -> Finding:
+    """On the very first start the first question has to wait for the samples."""
+    return Finding() if samples.done() else Finding("starting", "The sample documents are being taken in.")
 
 
 async def vectors(store: VectorStore, projections: Sequence[Progressing]) -> Finding:

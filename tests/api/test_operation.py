@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 from aegis.errors import StoreUnavailable
 from api import health
 from api.chat import EVENTS
+from api.checks import documents
 from api.health import Check, Finding
 from api.schemas import ReadyAnswer, RebuildAnswer
 from tests.api.conftest import Open, served
@@ -162,3 +163,16 @@ async def test_rebuilding(client_of: Open) -> None:
     response = await client.post("/api/v1/admin/rebuild")
     assert (response.status_code, response.json()) == (202, {"running": True, "done": 0, "total": 9})
     assert RebuildAnswer.model_validate((await client.get("/api/v1/admin/rebuild")).json()).running
+
+
+async def test_a_server_is_not_ready_before_its_samples_are_in() -> None:
+    gate = asyncio.Event()
+    samples = asyncio.create_task(_passed(gate))
+    assert (await documents(samples)).state == "starting"
+    gate.set()
+    await samples
+    assert (await documents(samples)).state == "up"
+
+
+async def _passed(gate: asyncio.Event) -> None:
+    await gate.wait()
