@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from retrieval.keywords import KeywordEncoder
     from retrieval.projection import Projection, Resettable
 
+DAY = 86_400.0  # seconds
 VECTORS = "vectors"  # the projection that fills the index
 LEASE_SECONDS = 30.0
 
@@ -211,6 +212,7 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
     signals = await _open_signals(settings, stack)
     outbox, catalogue = Outbox(database, signals), Catalogue(database, signals)
     blobs = blobs_at(settings.blobs, folder)
+    await blobs.sweep(0.0 if owned and not settings.blobs.url else DAY)
     hybrid = HybridSearcher(
         vectors,
         embedder,

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +44,13 @@ class Blobs:
     async def delete(self, digest: str) -> None:
         """Nothing happens when it is not there."""
         await asyncio.to_thread(lambda: _translated(self._delete, digest))
+
+    async def sweep(self, older_than: float) -> int:
+        """Remove what writers that were killed left half written, if it is that many seconds old; how many files.
+
+        0 where nobody else writes to the folder. Addresses that are no folder keep no half-written files.
+        """
+        return await asyncio.to_thread(self._sweep, older_than)
 
     def put_now(self, data: bytes) -> str:
         digest = content_hash(data)
@@ -77,6 +86,15 @@ class Blobs:
     def _exists(self, *digest: str) -> bool:
         files, path = self._files(*digest)
         return bool(files.exists(path))
+
+    def _sweep(self, older_than: float) -> int:
+        folder, now, gone = self._folder, time.time(), 0
+        for file in folder.glob("??/.*.*") if folder is not None else ():
+            with suppress(FileNotFoundError):  # its writer has just finished
+                if now - file.stat().st_mtime >= older_than:
+                    file.unlink()
+                    gone += 1
+        return gone
 
     def _delete(self, digest: str) -> None:
         files, path = self._files(digest)

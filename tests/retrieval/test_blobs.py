@@ -51,3 +51,14 @@ async def test_a_place_that_takes_nothing_is_unavailable(tmp_path: Path) -> None
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreUnavailable):
         await Blobs(os.fspath(tmp_path / "file" / "blobs")).put(b"x")
+
+
+async def test_what_a_killed_writer_left_is_swept_away(tmp_path: Path) -> None:
+    blobs = Blobs(str(tmp_path))
+    digest = await blobs.put(b"whole")
+    left = tmp_path / digest[:2] / f".{digest}.0123456789abcdef"
+    left.write_bytes(b"ha")
+    assert await blobs.sweep(older_than=3600) == 0
+    assert await blobs.sweep(older_than=0) == 1
+    assert not left.exists()
+    assert await blobs.get(digest) == b"whole"
