@@ -78,7 +78,7 @@ class Neo4jSettings(Section):
 
 
 class ProcessCacheSettings(Section):
-    kind: Literal["process"] = Field(default="process", description="Hot tier and wake-ups inside the process.")
+    kind: Literal["process"] = Field(default="process", description="Signals stay inside the process.")
 
 
 class RedisSettings(Section):
