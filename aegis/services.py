@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from retrieval.blobs import Blobs
     from retrieval.catalogue import Catalogue
     from retrieval.embedding import Embedder
-    from retrieval.intake import Intake
+    from retrieval.ingestion.intake import Intake
     from retrieval.interaction import MaxSim
     from retrieval.keywords import KeywordEncoder
     from retrieval.projection import Projection, Resettable
@@ -363,13 +363,13 @@ async def _open_ingestion(
 ) -> Intake:
     from memory.extraction import RuleExtractor
     from memory.facts.store import GraphWriter
-    from retrieval.intake import Intake
-    from retrieval.jobs import JobTable
-    from retrieval.preparing import Preparer
-    from retrieval.publishing import Publisher
-    from retrieval.reading import Reader
-    from retrieval.runner import Runner
-    from retrieval.versions import Versions
+    from retrieval.ingestion.intake import Intake
+    from retrieval.ingestion.jobs import JobTable
+    from retrieval.ingestion.preparing import Preparer
+    from retrieval.ingestion.publishing import Publisher
+    from retrieval.ingestion.reading import Reader
+    from retrieval.ingestion.runner import Runner
+    from retrieval.ingestion.versions import Versions
 
     prepare = Preparer(settings.retrieval.chunk_tokens, RuleExtractor())
     versions = Versions(database, outbox, embedder, GraphWriter(), _now)

@@ -134,7 +134,7 @@ class _Subject:
 
 @dataclass(frozen=True, slots=True)
 class RuleExtractor:
-    """`retrieval.preparing.Extractor`."""
+    """`retrieval.ingestion.preparing.Extractor`."""
 
     max_facts: int = MAX_FACTS
 

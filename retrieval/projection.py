@@ -27,9 +27,9 @@ from aegis.database.schema import insert_missing
 from aegis.errors import AegisError, Conflict
 from retrieval.catalogue import chunks, documents, embedded_text, embeddings, versions
 from retrieval.embedding import Embedder
+from retrieval.ingestion.versions import CHUNKS_TOPIC, ERASED_TOPIC, VISIBILITY_TOPIC, embedding_rows
 from retrieval.keywords import KeywordEncoder
 from retrieval.store import Point, Summary, VectorStore, Visibility, checksum
-from retrieval.versions import CHUNKS_TOPIC, ERASED_TOPIC, VISIBILITY_TOPIC, embedding_rows
 
 ROWS = 50  # outbox rows of one round
 POINTS = 100  # points of one call to the vector store

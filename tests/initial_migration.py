@@ -17,8 +17,8 @@ TABLES = (
     "aegis.database.outbox",
     "aegis.database.leases",
     "retrieval.catalogue",
-    "retrieval.publishing",
-    "retrieval.jobs",
+    "retrieval.ingestion.publishing",
+    "retrieval.ingestion.jobs",
     "memory.conversations",
     "memory.facts.tables",
 )

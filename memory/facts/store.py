@@ -156,7 +156,7 @@ class _Rows:
 
 
 class GraphWriter:
-    """`retrieval.preparing.GraphSink`. Everything in the caller's transaction."""
+    """`retrieval.ingestion.preparing.GraphSink`. Everything in the caller's transaction."""
 
     async def write(
         self,

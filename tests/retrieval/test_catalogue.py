@@ -12,7 +12,7 @@ from aegis.database import Database
 from aegis.errors import NotFound
 from aegis.scope import Scope
 from retrieval.catalogue import REPLICA_EPOCH_LIFETIME, TEXT_PART, Catalogue, epochs
-from tests.retrieval.ingesting import SCOPE, World, open_world, upload
+from tests.retrieval.ingestion.ingesting import SCOPE, World, open_world, upload
 
 BOTH = Scope("local", frozenset({"default", "other"}), may_add_collections=True)
 OTHER = Scope("local", frozenset({"other"}))

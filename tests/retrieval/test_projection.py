@@ -18,7 +18,7 @@ from aegis.errors import Conflict, GraphUnavailable
 from retrieval.catalogue import embeddings
 from retrieval.projection import Projection, prune
 from retrieval.store import Point
-from tests.retrieval.ingesting import SCOPE, MemoryStore, World, now, open_world, upload
+from tests.retrieval.ingestion.ingesting import SCOPE, MemoryStore, World, now, open_world, upload
 
 Filled = tuple[Database, Path, dict[str, Point]]
 

@@ -24,18 +24,18 @@ from aegis.settings import IngestionSettings
 from retrieval.blobs import Blobs
 from retrieval.catalogue import Catalogue
 from retrieval.ingestion import Job, Upload
-from retrieval.intake import Intake
-from retrieval.jobs import JobTable
+from retrieval.ingestion.intake import Intake
+from retrieval.ingestion.jobs import JobTable
+from retrieval.ingestion.preparing import Prepared
+from retrieval.ingestion.publishing import Publisher
+from retrieval.ingestion.reading import Reader
+from retrieval.ingestion.runner import Runner
+from retrieval.ingestion.versions import Versions
 from retrieval.keywords import KeywordEncoder
 from retrieval.loaders import LoadedDocument
-from retrieval.preparing import Prepared
 from retrieval.projection import VectorProjection, running
-from retrieval.publishing import Publisher
-from retrieval.reading import Reader
-from retrieval.runner import Runner
 from retrieval.splitting import Piece
 from retrieval.store import Candidates, Dense, Point, Scored, Summary, VectorQuery, Visibility, checksum
-from retrieval.versions import Versions
 
 SCOPE = Scope("local", frozenset({"default"}), may_add_collections=True)
 

@@ -14,9 +14,9 @@ from aegis.settings import IngestionSettings
 from retrieval.blobs import Blobs
 from retrieval.catalogue import Catalogue
 from retrieval.ingestion import FileReport, Job, Upload
-from retrieval.jobs import ENDED, JobTable
-from retrieval.publishing import Publisher
-from retrieval.runner import Runner
+from retrieval.ingestion.jobs import ENDED, JobTable
+from retrieval.ingestion.publishing import Publisher
+from retrieval.ingestion.runner import Runner
 
 PUTS = 4  # originals kept at a time
 LOOK = 0.2  # seconds between looks at a watched job

@@ -22,7 +22,7 @@ from pebble import ProcessExpired, ProcessPool
 from aegis.errors import AegisError, Overloaded, UnreadableDocument
 from aegis.settings import IngestionSettings
 from retrieval.blobs import Blobs
-from retrieval.preparing import Prepared
+from retrieval.ingestion.preparing import Prepared
 
 STARTS = 3  # new pools tried for one file when processes do not come up
 KILLED = (-signal.SIGKILL, -signal.SIGTERM) if sys.platform != "win32" else ()  # ended from outside
@@ -32,7 +32,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Prepares(Protocol):
-    """`retrieval.preparing.Preparer`, or anything picklable that does the same."""
+    """`retrieval.ingestion.preparing.Preparer`, or anything picklable that does the same."""
 
     def __call__(self, data: bytes, source: str, title: str | None) -> Prepared: ...
 

@@ -10,9 +10,9 @@ from sqlalchemy import select
 from aegis import telemetry
 from aegis.database import Database
 from retrieval.catalogue import Catalogue
-from retrieval.publishing import publications
+from retrieval.ingestion.publishing import publications
 from retrieval.store import PointFilter, VectorQuery
-from tests.retrieval.ingesting import SCOPE, MemoryStore, World, open_world, upload
+from tests.retrieval.ingestion.ingesting import SCOPE, MemoryStore, World, open_world, upload
 
 
 async def test_a_reader_sees_one_version_whole_at_every_moment(any_database: Database, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ async def test_an_old_publisher_that_wakes_up_changes_nothing(database: Database
         async with database.read() as connection:
             first = (await connection.execute(select(publications))).mappings().one()
         await world.ingest(a="two")
-        from retrieval.publishing import Publication
+        from retrieval.ingestion.publishing import Publication
 
         epoch = await world.catalogue.epoch()
         carry_out = world.publisher._carry_out  # pyright: ignore[reportPrivateUsage] - as a paused process would go on

@@ -13,7 +13,7 @@ from aegis.errors import Forbidden, InvalidInput, NotFound, Overloaded, TooLarge
 from aegis.scope import Scope
 from aegis.settings import IngestionSettings
 from retrieval.ingestion import FileReport
-from tests.retrieval.ingesting import SCOPE, MemoryStore, World, open_world, upload
+from tests.retrieval.ingestion.ingesting import SCOPE, MemoryStore, World, open_world, upload
 
 QUICK = IngestionSettings(worker_idle=5, file_deadline=1, worker_memory_mb=1024)
 

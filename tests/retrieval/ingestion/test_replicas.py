@@ -12,9 +12,9 @@ from sqlalchemy import func, select
 
 from aegis.database import Database
 from retrieval.catalogue import NEVER, epochs, versions
-from retrieval.jobs import job_files
-from retrieval.publishing import publications
-from tests.retrieval.ingesting import SCOPE, MemoryStore, World, open_world, upload
+from retrieval.ingestion.jobs import job_files
+from retrieval.ingestion.publishing import publications
+from tests.retrieval.ingestion.ingesting import SCOPE, MemoryStore, World, open_world, upload
 
 pytestmark = pytest.mark.servers
 

@@ -23,10 +23,10 @@ from aegis.database.signals import NoSignals, Signals
 from aegis.errors import AegisError, InvalidInput, Unavailable
 from aegis.settings import IngestionSettings
 from retrieval.catalogue import NEVER, versions
-from retrieval.jobs import ATTEMPTS, File, JobTable
-from retrieval.publishing import Publisher
-from retrieval.reading import Reader
-from retrieval.versions import Target, Versions
+from retrieval.ingestion.jobs import ATTEMPTS, File, JobTable
+from retrieval.ingestion.publishing import Publisher
+from retrieval.ingestion.reading import Reader
+from retrieval.ingestion.versions import Target, Versions
 
 SWEEP = 15.0  # seconds between looks for jobs without a live lease
 PULSE = 2.0  # seconds between looks at what was asked of the running jobs

@@ -26,7 +26,7 @@ from aegis.database.outbox import Outbox, append
 from aegis.database.schema import insert_missing
 from aegis.errors import StoreUnavailable
 from retrieval.catalogue import NEVER, Catalogue, epochs, versions
-from retrieval.versions import VISIBILITY_TOPIC
+from retrieval.ingestion.versions import VISIBILITY_TOPIC
 
 LEASE = "publishing"
 LEASE_SECONDS = 30.0

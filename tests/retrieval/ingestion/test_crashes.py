@@ -11,8 +11,8 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from retrieval.catalogue import chunks, versions
-from tests.retrieval.crashing import FILES, expected, world_in
-from tests.retrieval.ingesting import SCOPE
+from tests.retrieval.ingestion.crashing import FILES, expected, world_in
+from tests.retrieval.ingestion.ingesting import SCOPE
 
 KILLS = int(os.environ.get("AEGIS_TEST_KILLS", "5"))
 
@@ -35,7 +35,7 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
 
 
 async def _nothing_doubled(world: object) -> None:
-    from tests.retrieval.ingesting import World
+    from tests.retrieval.ingestion.ingesting import World
 
     assert isinstance(world, World)
     async with world.publisher.database.read() as connection:
@@ -51,7 +51,7 @@ async def _nothing_doubled(world: object) -> None:
 async def _killed_after(folder: Path, seconds: float) -> bool:
     """True when the job had ended before."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.retrieval.crashing", str(folder), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "tests.retrieval.ingestion.crashing", str(folder), stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     try:

@@ -1,4 +1,4 @@
-"""An ingestion in a process of its own, to be killed: `python -m tests.retrieval.crashing FOLDER`.
+"""An ingestion in a process of its own, to be killed: `python -m tests.retrieval.ingestion.crashing FOLDER`.
 
 Prints the job's id when it is durable, and `done` when the job has ended.
 """
@@ -17,7 +17,7 @@ from aegis.database.migrations import upgrade
 from aegis.settings import EdgeSettings, SQLiteSettings
 from retrieval.ingestion import Upload
 from retrieval.store.edge import open_edge
-from tests.retrieval.ingesting import SCOPE, HashEmbedder, World, open_world, upload
+from tests.retrieval.ingestion.ingesting import SCOPE, HashEmbedder, World, open_world, upload
 
 FILES = 120
 

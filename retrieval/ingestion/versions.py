@@ -25,7 +25,7 @@ from aegis.database.schema import insert_missing
 from aegis.scope import Span, chunk_id, text_hash, version_id
 from retrieval.catalogue import NEVER, TEXT_PART, chunks, documents, embedded_text, embeddings, texts, versions
 from retrieval.embedding import Embedder
-from retrieval.preparing import GraphSink, Prepared
+from retrieval.ingestion.preparing import GraphSink, Prepared
 from retrieval.splitting import Piece
 
 CHUNKS_TOPIC = "chunks"  # {"version", "first", "last"}: chunks by ordinal, both included, to be written
