@@ -31,7 +31,7 @@ from aegis.settings import EdgeSettings, Neo4jSettings, RedisSettings, Settings,
 
 if TYPE_CHECKING:
     from inference.routing import RoutedWriter
-    from memory.conversations import SqlConversations
+    from memory.conversations.store import SqlConversations
     from memory.facts import Neighbourhoods
     from memory.facts.neo4j import Neo4jGraph
     from memory.facts.projection import GraphProjection
@@ -188,7 +188,7 @@ async def open_services(
 
 async def _composed(settings: Settings, folder: Path, database: Database, stack: AsyncExitStack) -> Services:
     from inference.routing import open_writer
-    from memory.conversations import SqlConversations
+    from memory.conversations.store import SqlConversations
     from memory.facts.store import FactStore
     from memory.mentions import GraphSearcher, MentionFollower
     from memory.modes import ModeSearcher

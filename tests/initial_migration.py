@@ -19,7 +19,7 @@ TABLES = (
     "retrieval.catalogue",
     "retrieval.ingestion.publishing",
     "retrieval.ingestion.jobs",
-    "memory.conversations",
+    "memory.conversations.tables",
     "memory.facts.tables",
 )
 

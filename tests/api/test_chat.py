@@ -17,7 +17,8 @@ from aegis.errors import AegisError, ModelFailed, ModelUnavailable
 from aegis.scope import Scope
 from api.chat import EVENTS
 from api.schemas import ChatAnswer, ConversationsAnswer, ConversationWithTurns
-from memory.conversations import Citation, SqlConversations, Turn, told
+from memory.conversations import Citation, Turn, told
+from memory.conversations.store import SqlConversations
 from tests.api.conftest import Open
 
 CHAT = "/api/v1/chat"

@@ -13,7 +13,8 @@ from aegis.errors import InvalidInput, NotFound, TooLarge
 from aegis.scope import Scope
 from evals import cases
 from evals.cases import Case, Saved, read_cases, snapshot, write_cases
-from memory.conversations import Citation, SqlConversations, Turn
+from memory.conversations import Citation, Turn
+from memory.conversations.store import SqlConversations
 
 ME = Scope("ada")
 

@@ -44,7 +44,8 @@ from graphs.answering import Answering, Event, Run
 from graphs.followups import FollowUps
 from graphs.rag import Nodes, build
 from inference import Piece, WriteRequest
-from memory.conversations import SqlConversations, Turn
+from memory.conversations import Turn
+from memory.conversations.store import SqlConversations
 from memory.facts import Entity, Evidence, Fact, Neighbourhood, ScoredFact
 from retrieval.catalogue import Chunk, DocumentEntry
 from retrieval.search import Hit, SearchRequest

@@ -11,7 +11,8 @@ from chainlit.types import Feedback, Pagination, ThreadFilter
 from aegis.database import Database
 from aegis.errors import InvalidInput, NotFound
 from aegis.scope import Scope, new_id
-from memory.conversations import SqlConversations, Turn
+from memory.conversations import Turn
+from memory.conversations.store import SqlConversations
 from tests.ui.viewing import LOCAL, OTHER, Viewer, citation, store
 from ui.history import History
 

@@ -12,7 +12,8 @@ from starlette.types import Scope as Asgi
 
 from aegis.database import Database
 from aegis.scope import Scope
-from memory.conversations import Citation, SqlConversations
+from memory.conversations import Citation
+from memory.conversations.store import SqlConversations
 from tests.api.conftest import FakeCatalogue
 from ui.viewer import Viewed
 

@@ -13,7 +13,9 @@ from sqlalchemy import select
 from aegis.database import Database
 from aegis.errors import InvalidInput, NotFound
 from aegis.scope import Scope, new_id
-from memory.conversations import MAX_TITLE, Citation, SqlConversations, Turn, title_of, turns
+from memory.conversations import MAX_TITLE, Citation, Turn, title_of
+from memory.conversations.store import SqlConversations
+from memory.conversations.tables import turns
 
 ANN = Scope("ann")
 BOB = Scope("bob")

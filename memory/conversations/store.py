@@ -1,168 +1,24 @@
-"""Conversations and their turns. One record serves history, evals, the page and debugging.
-
-A turn is committed twice: with its question before it runs, with its answer when it is done; a crash in between
-leaves a turn in state `running`, which the next start marks as interrupted (`interrupt_running`).
-"""
+"""Conversations in the relational store, SQLite or PostgreSQL: the tier that every turn is committed to first."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    RowMapping,
-    String,
-    Table,
-    Text,
-    and_,
-    delete,
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import RowMapping, and_, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aegis.database import Database, Timestamp, metadata
+from aegis.database import Database
 from aegis.errors import InvalidInput, NotFound
 from aegis.scope import Scope
+from memory.conversations import MAX_TITLE, Citation, Conversation, Turn, plain, title_of
+from memory.conversations.tables import conversations, turns
 
-MAX_TITLE = 80
 MAX_WORDS = 12  # of a question, used to find earlier turns
-
-conversations = Table(
-    "conversations",
-    metadata,
-    Column("id", String(36), primary_key=True),
-    Column("owner", String(120), nullable=False),
-    Column("title", Text, nullable=False),
-    Column("created_at", Timestamp, nullable=False),
-    Column("updated_at", Timestamp, nullable=False),
-    Index("ix_conversations_owner_updated", "owner", "updated_at"),
-)
-
-turns = Table(
-    "turns",
-    metadata,
-    Column("id", String(36), primary_key=True),
-    Column("conversation_id", ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
-    Column("ordinal", Integer, nullable=False),
-    Column("state", String(12), nullable=False),
-    Column("question", Text, nullable=False),
-    Column("answer", Text, nullable=False),
-    Column("record", JSON, nullable=False),  # the rest of `Turn`
-    Column("feedback", JSON),
-    Column("created_at", Timestamp, nullable=False),
-    Index("ix_turns_conversation_ordinal", "conversation_id", "ordinal", unique=True),
-)
-
-TurnState = Literal["running", "done", "failed", "stopped", "interrupted"]
-
-
-@dataclass(frozen=True, slots=True)
-class Citation:
-    """`quote == document_text[start:end]`. `support`: share of the cited sentence's content words in the quote."""
-
-    marker: int
-    document_id: str
-    version_id: str
-    chunk_id: str
-    source: str
-    title: str
-    start: int
-    end: int
-    quote: str
-    support: float
-    page: str | None = None
-    heading: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    id: str
-    conversation_id: str
-    question: str
-    state: TurnState = "running"
-    answer: str = ""
-    abstained: bool = False
-    standalone: str = ""
-    route: str = ""
-    citations: tuple[Citation, ...] = ()
-    chunk_ids: tuple[str, ...] = ()
-    fact_ids: tuple[str, ...] = ()
-    mode: str = "hybrid"
-    model: str = ""
-    tokens_in: int = 0
-    tokens_out: int = 0
-    cost: float = 0.0
-    epoch: int = 0
-    timings: Mapping[str, float] = field(default_factory=dict[str, float])  # node -> milliseconds
-    steps: tuple[Mapping[str, Any], ...] = ()  # what each node found, as the page showed it
-    notes: tuple[str, ...] = ()  # what the reader should know: a store out of reach, no model configured
-    feedback: Mapping[str, Any] | None = None
-    created_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    id: str
-    owner: str
-    title: str
-    created_at: datetime
-    updated_at: datetime
-
-    @property
-    def cursor(self) -> str:
-        """What `list(before=...)` takes to go on after this one."""
-        return f"{_micros(self.updated_at)}:{self.id}"
-
-
-class Conversations(Protocol):
-    """The port. Another user's conversation is NotFound, never Forbidden. Adapter: `SqlConversations` below."""
-
-    async def begin(self, scope: Scope, turn: Turn) -> None:
-        """Commit the question; makes the conversation when it is new, its title from the question."""
-        ...
-
-    async def finish(self, scope: Scope, turn: Turn) -> None:
-        """Commit the whole turn, whether or not it was begun; idempotent."""
-        ...
-
-    async def history(self, scope: Scope, conversation_id: str, *, last: int | None = None) -> list[Turn]:
-        """Turns in order; only the last few when asked. An unknown conversation has none."""
-        ...
-
-    async def get(self, scope: Scope, conversation_id: str) -> Conversation: ...
-
-    async def list(
-        self, scope: Scope, *, before: str = "", limit: int = 50, holding: str = ""
-    ) -> Sequence[Conversation]:
-        """Newest first; `before` is the `cursor` of the last one of the page before. `holding`: only those with this
-        text in their title, a question or an answer. Raises InvalidInput."""
-        ...
-
-    async def turn(self, scope: Scope, turn_id: str) -> Turn: ...
-
-    async def mentioning(self, scope: Scope, words: Sequence[str], *, limit: int = 50) -> Sequence[Turn]:
-        """The user's finished turns, of all conversations, that hold one of these words; newest first."""
-        ...
-
-    async def rename(self, scope: Scope, conversation_id: str, title: str) -> Conversation: ...
-
-    async def delete(self, scope: Scope, conversation_id: str) -> None:
-        """With all its turns. Stop what still runs in it first: finishing a turn makes its conversation anew."""
-        ...
-
-    async def feedback(self, scope: Scope, turn_id: str, feedback: Mapping[str, Any] | None) -> None: ...
 
 
 class SqlConversations:
@@ -183,7 +39,7 @@ class SqlConversations:
             changed = await connection.execute(
                 update(turns)
                 .where(turns.c.id == turn.id, turns.c.conversation_id == turn.conversation_id)
-                .values(state=turn.state, answer=_text(turn.answer), record=_record(turn))
+                .values(state=turn.state, answer=plain(turn.answer), record=_record(turn))
             )
             if not changed.rowcount:
                 await self._add(connection, turn)
@@ -208,7 +64,7 @@ class SqlConversations:
         table = conversations.c
         query = select(conversations).where(table.owner == scope.user)
         if holding:
-            query = query.where(_holds(_text(holding)))
+            query = query.where(_holds(plain(holding)))
         if before:
             when, identifier = _cursor(before)
             query = query.where(or_(table.updated_at < when, and_(table.updated_at == when, table.id < identifier)))
@@ -292,8 +148,8 @@ class SqlConversations:
                 conversation_id=turn.conversation_id,
                 ordinal=int((await connection.execute(last)).scalar_one()) + 1,
                 state=turn.state,
-                question=_text(turn.question),
-                answer=_text(turn.answer),
+                question=plain(turn.question),
+                answer=plain(turn.answer),
                 record=_record(turn),
                 feedback=_safe(turn.feedback),
                 created_at=turn.created_at or self._clock(),
@@ -303,35 +159,6 @@ class SqlConversations:
     async def _turns(self, query: Any) -> list[Turn]:
         async with self._database.read() as connection:
             return [_turn(row) for row in (await connection.execute(query)).mappings()]
-
-
-def told(turn: Turn) -> dict[str, Any]:
-    """A turn as an answer: JSON-able, as the API gives it and the event `done` carries it."""
-    return {
-        "answer": turn.answer,
-        "abstained": turn.abstained,
-        "citations": [asdict(citation) for citation in turn.citations],
-        "route": turn.route,
-        "conversation_id": turn.conversation_id,
-        "turn_id": turn.id,
-        "model": turn.model,
-        "timings": dict(turn.timings),
-        "state": turn.state,
-        "standalone": turn.standalone,
-        "tokens_in": turn.tokens_in,
-        "tokens_out": turn.tokens_out,
-        "cost": turn.cost,
-        "epoch": turn.epoch,
-        "notes": list(turn.notes),
-    }
-
-
-def title_of(question: str) -> str:
-    """The first words of a question on one line, at most MAX_TITLE characters."""
-    line = " ".join(_text(question).split())
-    if len(line) <= MAX_TITLE:
-        return line
-    return (line[: MAX_TITLE - 1].rsplit(" ", 1)[0] or line[: MAX_TITLE - 1]) + "…"
 
 
 def _mine(scope: Scope, conversation_id: str) -> Any:
@@ -364,26 +191,17 @@ def _turn(row: RowMapping) -> Turn:
     return Turn(**{key: row[key] for key in _COLUMNS}, **record)
 
 
-def _text(value: str) -> str:
-    """PostgreSQL takes no NUL, and no store takes half of a surrogate pair."""
-    return value.replace("\0", "�").encode("utf-8", "replace").decode()
-
-
 def _safe(value: Any) -> Any:
     """The same as every JSON column takes it: finite numbers, clean text, lists."""
     if isinstance(value, str):
-        return _text(value)
+        return plain(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {_text(str(key)): _safe(item) for key, item in value.items()}
+        return {plain(str(key)): _safe(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_safe(item) for item in value]
-    return value if value is None or isinstance(value, bool | int) else _text(str(value))
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return value if value is None or isinstance(value, bool | int) else plain(str(value))
 
 
 def _cursor(text: str) -> tuple[datetime, str]:

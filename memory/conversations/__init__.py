@@ -1,0 +1,153 @@
+"""Conversations and their turns. One record serves history, evals, the page and debugging.
+
+A turn is committed twice: with its question before it runs, with its answer when it is done; a crash in between
+leaves a turn in state `running`, which the next start marks as interrupted (`interrupt_running`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Protocol
+
+from aegis.scope import Scope
+
+MAX_TITLE = 80
+
+TurnState = Literal["running", "done", "failed", "stopped", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """`quote == document_text[start:end]`. `support`: share of the cited sentence's content words in the quote."""
+
+    marker: int
+    document_id: str
+    version_id: str
+    chunk_id: str
+    source: str
+    title: str
+    start: int
+    end: int
+    quote: str
+    support: float
+    page: str | None = None
+    heading: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    id: str
+    conversation_id: str
+    question: str
+    state: TurnState = "running"
+    answer: str = ""
+    abstained: bool = False
+    standalone: str = ""
+    route: str = ""
+    citations: tuple[Citation, ...] = ()
+    chunk_ids: tuple[str, ...] = ()
+    fact_ids: tuple[str, ...] = ()
+    mode: str = "hybrid"
+    model: str = ""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float = 0.0
+    epoch: int = 0
+    timings: Mapping[str, float] = field(default_factory=dict[str, float])  # node -> milliseconds
+    steps: tuple[Mapping[str, Any], ...] = ()  # what each node found, as the page showed it
+    notes: tuple[str, ...] = ()  # what the reader should know: a store out of reach, no model configured
+    feedback: Mapping[str, Any] | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    id: str
+    owner: str
+    title: str
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def cursor(self) -> str:
+        """What `list(before=...)` takes to go on after this one."""
+        return f"{micros(self.updated_at)}:{self.id}"
+
+
+class Conversations(Protocol):
+    """The port. Another user's conversation is NotFound, never Forbidden. Adapter: `SqlConversations` below."""
+
+    async def begin(self, scope: Scope, turn: Turn) -> None:
+        """Commit the question; makes the conversation when it is new, its title from the question."""
+        ...
+
+    async def finish(self, scope: Scope, turn: Turn) -> None:
+        """Commit the whole turn, whether or not it was begun; idempotent."""
+        ...
+
+    async def history(self, scope: Scope, conversation_id: str, *, last: int | None = None) -> list[Turn]:
+        """Turns in order; only the last few when asked. An unknown conversation has none."""
+        ...
+
+    async def get(self, scope: Scope, conversation_id: str) -> Conversation: ...
+
+    async def list(
+        self, scope: Scope, *, before: str = "", limit: int = 50, holding: str = ""
+    ) -> Sequence[Conversation]:
+        """Newest first; `before` is the `cursor` of the last one of the page before. `holding`: only those with this
+        text in their title, a question or an answer. Raises InvalidInput."""
+        ...
+
+    async def turn(self, scope: Scope, turn_id: str) -> Turn: ...
+
+    async def mentioning(self, scope: Scope, words: Sequence[str], *, limit: int = 50) -> Sequence[Turn]:
+        """The user's finished turns, of all conversations, that hold one of these words; newest first."""
+        ...
+
+    async def rename(self, scope: Scope, conversation_id: str, title: str) -> Conversation: ...
+
+    async def delete(self, scope: Scope, conversation_id: str) -> None:
+        """With all its turns. Stop what still runs in it first: finishing a turn makes its conversation anew."""
+        ...
+
+    async def feedback(self, scope: Scope, turn_id: str, feedback: Mapping[str, Any] | None) -> None: ...
+
+
+def told(turn: Turn) -> dict[str, Any]:
+    """A turn as an answer: JSON-able, as the API gives it and the event `done` carries it."""
+    return {
+        "answer": turn.answer,
+        "abstained": turn.abstained,
+        "citations": [asdict(citation) for citation in turn.citations],
+        "route": turn.route,
+        "conversation_id": turn.conversation_id,
+        "turn_id": turn.id,
+        "model": turn.model,
+        "timings": dict(turn.timings),
+        "state": turn.state,
+        "standalone": turn.standalone,
+        "tokens_in": turn.tokens_in,
+        "tokens_out": turn.tokens_out,
+        "cost": turn.cost,
+        "epoch": turn.epoch,
+        "notes": list(turn.notes),
+    }
+
+
+def title_of(question: str) -> str:
+    """The first words of a question on one line, at most MAX_TITLE characters."""
+    line = " ".join(plain(question).split())
+    if len(line) <= MAX_TITLE:
+        return line
+    return (line[: MAX_TITLE - 1].rsplit(" ", 1)[0] or line[: MAX_TITLE - 1]) + "…"
+
+
+def plain(value: str) -> str:
+    """PostgreSQL takes no NUL, and no store takes half of a surrogate pair."""
+    return value.replace("\0", "�").encode("utf-8", "replace").decode()
+
+
+def micros(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
