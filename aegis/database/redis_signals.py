@@ -7,7 +7,6 @@ until it answers, and then everybody looks once, for what was missed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import AsyncGenerator
@@ -15,8 +14,9 @@ from contextlib import asynccontextmanager
 from typing import Any, get_args
 
 from aegis import telemetry
+from aegis.database.redis import open_redis
 from aegis.database.signals import React, Topic
-from aegis.errors import ConfigurationError, Unavailable
+from aegis.errors import Unavailable
 from aegis.scope import new_id
 from aegis.settings import RedisSettings
 
@@ -143,28 +143,7 @@ class RedisSignals:
 @asynccontextmanager
 async def open_redis_signals(settings: RedisSettings) -> AsyncGenerator[RedisSignals]:
     """Connects in the background: a server that is away keeps nobody from starting."""
-    client = _client(settings)
-    signals = RedisSignals(client, settings)
-    try:
+    async with open_redis(settings) as client:
+        signals = RedisSignals(client, settings)
         async with signals.running():
             yield signals
-    finally:
-        with contextlib.suppress(OSError):
-            await client.aclose()
-
-
-def _client(settings: RedisSettings) -> Any:
-    from redis.asyncio import Redis
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-
-    try:
-        return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  # redis has partial types here
-            settings.url.get_secret_value(),
-            socket_connect_timeout=settings.timeout,
-            socket_timeout=settings.timeout,
-            max_connections=8,
-            retry=Retry(NoBackoff(), 0),  # a reconnect behind our back would hide that signals were missed
-        )
-    except ValueError as error:
-        raise ConfigurationError(f"AEGIS_CACHE__URL cannot be used: {error}") from error
