@@ -4,7 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STUDIO_PORT ?= 2024
+WORKERS ?= 2
 export PYTHONPATH := $(CURDIR)
+
+# Two files of tests side by side; then, one at a time, the tests that measure the machine. 5 means: none was chosen.
+define pytest
+$(BIN)/python -m pytest -m "($(1)) and not alone" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) || [ $$? = 5 ]
+$(BIN)/python -m pytest -m "($(1)) and alone" $(ARGS) || [ $$? = 5 ]
+endef
 
 .PHONY: help venv dev run test test-servers lint types studio eval bench clean
 .DEFAULT_GOAL := help
@@ -22,10 +29,10 @@ dev:
 	@sh deploy/venv.sh all
 
 test: dev ## run the tests that need no server
-	$(BIN)/python -m pytest -m "not servers" $(ARGS)
+	$(call pytest,not servers)
 
 test-servers: dev ## run the tests against real PostgreSQL, Neo4j, Redis and Ollama servers
-	$(BIN)/python -m pytest -m servers $(ARGS)
+	$(call pytest,servers)
 
 lint: dev ## check style, formatting and import rules
 	$(BIN)/ruff check .

@@ -12,6 +12,13 @@ from aegis.database.migrations import upgrade
 from aegis.settings import SQLiteSettings
 
 pytest_plugins = ["tests.servers.fixtures"]
+_WHOLE = ("system", "ui")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the whole application first: they take longest, and no worker should be left with one at the end."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in _WHOLE)
 
 
 @pytest.fixture

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 # Test servers find what they downloaded here the next time.
 CACHE_VARIABLE = "AEGIS_TEST_CACHE"
@@ -28,3 +32,10 @@ def cache_folder(name: str) -> Path:
     folder = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "aegis-test") / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@contextmanager
+def alone(folder: Path) -> Generator[None]:
+    """One process at a time fetches or builds what a cache folder is to hold; others wait, and find it there."""
+    with FileLock(folder / "lock"):
+        yield

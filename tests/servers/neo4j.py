@@ -14,7 +14,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers import ServerMissing, cache_folder, free_port
+from tests.servers import ServerMissing, alone, cache_folder, free_port
 
 VARIABLE = "AEGIS_TEST_NEO4J_URL"
 VERSION = "5.26.0"
@@ -66,8 +66,13 @@ def _jars() -> Path:
     """The folder of the jars, fetched once; complete or not there."""
     folder = cache_folder("neo4j")
     jars = folder / VERSION
-    if jars.is_dir():
-        return jars
+    with alone(folder):
+        if not jars.is_dir():
+            _fetch(folder, jars)
+    return jars
+
+
+def _fetch(folder: Path, jars: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise ServerMissing("Neo4j's jars are fetched with Maven (Debian: apt-get install maven).")
@@ -77,9 +82,7 @@ def _jars() -> Path:
         done = subprocess.run(fetch, cwd=work, capture_output=True, text=True, timeout=600)
         if done.returncode != 0:
             raise ServerMissing(f"Maven could not fetch Neo4j: {done.stdout[-500:]}")
-        if not jars.exists():
-            (Path(work) / "lib").rename(jars)
-    return jars
+        (Path(work) / "lib").rename(jars)
 
 
 def _await_ready(server: subprocess.Popen[str], log: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from tests.servers import ServerMissing, cache_folder, free_port
+from tests.servers import ServerMissing, alone, cache_folder, free_port
 
 VARIABLE = "AEGIS_TEST_OLLAMA_URL"
 VERSION = "0.12.6"
@@ -68,8 +68,13 @@ def built() -> Path:
     """The server's binary, built now if it is not in the cache."""
     folder = cache_folder(f"ollama-{VERSION}")
     binary = folder / "bin" / "ollama"
-    if binary.exists():
-        return binary
+    with alone(folder):
+        if not binary.exists():
+            _build(folder)
+    return binary
+
+
+def _build(folder: Path) -> None:
     for tool in ("go", "c++"):
         if shutil.which(tool) is None:
             raise ServerMissing(f"Ollama cannot be built: {tool} is not installed.")
@@ -80,7 +85,6 @@ def built() -> Path:
     flags = " ".join(f"-I{path}" for path in includes)
     environment = os.environ | {"GOBIN": str(folder / "bin"), "CGO_CPPFLAGS": flags}
     _run(["go", "install", f"github.com/ollama/ollama@v{VERSION}"], environment, 1800)
-    return binary
 
 
 def _miniaudio(folder: Path) -> Path:

@@ -11,6 +11,8 @@ import pytest
 
 from tests.system.application import Site
 
+pytestmark = pytest.mark.alone
+
 MOST_MB = 480
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from evals.bench import corpus
 from evals.bench.stalls import GAUGES, gauges
 from tests.system.application import Site
+
+pytestmark = pytest.mark.alone
 
 CHUNKS = 1500
 MOST_SECONDS = 0.25  # the aim is 0.05; what a shared machine makes late is not counted
