@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from retrieval.blobs import Blobs
     from retrieval.catalogue import Catalogue
     from retrieval.embedding import Embedder
+    from retrieval.embedding.wordllama import WordLlamaEmbedder
     from retrieval.ingestion.intake import Intake
     from retrieval.interaction import MaxSim
     from retrieval.keywords import KeywordEncoder
@@ -63,6 +64,7 @@ class Services:
     blobs: Blobs
     vectors: Resettable
     embedder: Embedder
+    static: WordLlamaEmbedder  # for what compares many sentences at once, whatever fills the index
     searcher: ModeSearcher
     ingestion: Intake
     facts: FactStore
@@ -205,6 +207,7 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
     if owned and leases is not None:
         await _refuse_second_index(leases)
     embedder = await stack.enter_async_context(open_embedder(settings.embedder))
+    static = await _static(embedder)
     keywords = KeywordEncoder()
     vectors = await _open_vectors(settings, folder / "vectors" / embedder.name, embedder.dimensions, stack)
     if owned:
@@ -235,7 +238,7 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
     # Other replicas may be working on the turns that are younger than any turn may become.
     lost = _now() - timedelta(seconds=settings.chat.deadline) if shared else None
     await conversations.interrupt_running(begun_before=lost)
-    writer = await stack.enter_async_context(open_writer(settings.ollama, embedder.embed))
+    writer = await stack.enter_async_context(open_writer(settings.ollama, static.embed))
     together = Projections(projections, indexing, drawing)
     stack.push_async_callback(together.aclose)
     samples = asyncio.create_task(_take_in_samples(settings, catalogue, ingestion))
@@ -255,9 +258,10 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
         blobs=blobs,
         vectors=vectors,
         embedder=embedder,
+        static=static,
         searcher=searcher,
         ingestion=ingestion,
-        facts=FactStore(database, catalogue, embedder),
+        facts=FactStore(database, catalogue, static),
         neighbourhoods=_neighbourhoods(graph, database, catalogue),
         conversations=conversations,
         writer=writer,
@@ -277,9 +281,16 @@ async def _open_vectors(settings: Settings, folder: Path, dimensions: int, stack
     return await stack.enter_async_context(open_qdrant(settings.vectors, dimensions))
 
 
+async def _static(embedder: Embedder) -> WordLlamaEmbedder:
+    """The evidence judgement was fitted on these vectors, and a transformer would take a second for an answer."""
+    from retrieval.embedding.wordllama import WordLlamaEmbedder, open_wordllama
+
+    return embedder if isinstance(embedder, WordLlamaEmbedder) else await asyncio.to_thread(open_wordllama)
+
+
 def _reranker(embedder: Embedder) -> MaxSim | None:
     """Over the static embeddings, where they are loaded anyway."""
-    from retrieval.embedding import WordLlamaEmbedder
+    from retrieval.embedding.wordllama import WordLlamaEmbedder
     from retrieval.interaction import MaxSim
 
     return MaxSim(embedder.word_vectors) if isinstance(embedder, WordLlamaEmbedder) else None

@@ -104,6 +104,42 @@ class WordLlamaSettings(Section):
     )
 
 
+class OnnxEmbedderSettings(Section):
+    kind: Literal["onnx"] = Field(default="onnx", description="A transformer in ONNX from a folder (extra `onnx`).")
+    folder: Path = Field(description="Folder with the model and `tokenizer.json`.")
+    file: str = Field(default="", description="The model's file in it; empty: `model.onnx` or `onnx/model.onnx`.")
+    pooling: Literal["auto", "mean", "cls"] = Field(
+        default="auto", description="How tokens become one vector; `auto` goes by `1_Pooling/config.json`, else mean."
+    )
+    max_tokens: int = Field(default=512, ge=8, le=8192, description="Tokens of a text that are read, at most.")
+    threads: int = Field(default=0, ge=0, le=256, description="Threads of one run; 0: as many as there are cores.")
+    query_prefix: str = Field(default="", max_length=200, description="Put before questions, as some models want it.")
+    passage_prefix: str = Field(default="", max_length=200, description="Put before passages.")
+
+
+class OllamaEmbedderSettings(Section):
+    kind: Literal["ollama"] = Field(default="ollama", description="A model of an Ollama server.")
+    url: str = Field(default="http://127.0.0.1:11434", description="The server's address.")
+    model: str = Field(default="bge-m3", description="The model that embeds.")
+    dimensions: int = Field(default=1024, ge=1, le=65536, description="Width of its vectors.")
+    batch: int = Field(default=32, ge=1, le=512, description="Texts of one request, at most.")
+    timeout: float = Field(default=120, gt=0, description="Seconds a request may take.")
+    query_prefix: str = Field(default="", max_length=200, description="Put before questions, as some models want it.")
+    passage_prefix: str = Field(default="", max_length=200, description="Put before passages.")
+
+
+class OpenAIEmbedderSettings(Section):
+    kind: Literal["openai"] = Field(default="openai", description="A server that speaks OpenAI's `/embeddings`.")
+    url: str = Field(default="https://api.openai.com/v1", description="Its address, up to the version.")
+    api_key: SecretStr | None = Field(default=None, description="API key, if the server asks for one.")
+    model: str = Field(default="text-embedding-3-small", description="The model that embeds.")
+    dimensions: int = Field(default=1536, ge=1, le=65536, description="Width of its vectors.")
+    batch: int = Field(default=64, ge=1, le=2048, description="Texts of one request, at most.")
+    timeout: float = Field(default=60, gt=0, description="Seconds a request may take.")
+    query_prefix: str = Field(default="", max_length=200, description="Put before questions, as some models want it.")
+    passage_prefix: str = Field(default="", max_length=200, description="Put before passages.")
+
+
 class OllamaSettings(Section):
     url: str = Field(default="http://127.0.0.1:11434", description="Where an Ollama server is looked for.")
     model: str = Field(
@@ -154,6 +190,13 @@ Graph = Annotated[
     Annotated[RelationalGraphSettings, Tag("relational")] | Annotated[Neo4jSettings, Tag("neo4j")],
     _kind("relational"),
 ]
+EmbedderSettings = Annotated[
+    Annotated[WordLlamaSettings, Tag("wordllama")]
+    | Annotated[OnnxEmbedderSettings, Tag("onnx")]
+    | Annotated[OllamaEmbedderSettings, Tag("ollama")]
+    | Annotated[OpenAIEmbedderSettings, Tag("openai")],
+    _kind("wordllama"),
+]
 Cache = Annotated[
     Annotated[ProcessCacheSettings, Tag("process")] | Annotated[RedisSettings, Tag("redis")], _kind("process")
 ]
@@ -187,7 +230,7 @@ class Settings(BaseSettings):
     graph: Graph = RelationalGraphSettings()
     cache: Cache = ProcessCacheSettings()
     blobs: BlobSettings = BlobSettings()
-    embedder: WordLlamaSettings = WordLlamaSettings()
+    embedder: EmbedderSettings = WordLlamaSettings()
     ollama: OllamaSettings = OllamaSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     ingestion: IngestionSettings = IngestionSettings()

@@ -23,7 +23,7 @@ if [ -z "$python" ]; then
     exit 1
 fi
 
-if [ "$what" = all ]; then extras='.[studio,bench]'; groups='--group test --group lint'; else extras='.'; groups=; fi
+if [ "$what" = all ]; then extras='.[studio,bench,onnx]'; groups='--group test --group lint'; else extras='.'; groups=; fi
 echo "Installing into $venv with $("$python" --version); the first time takes a minute or two ..."
 if command -v uv >/dev/null 2>&1; then
     [ -x "$venv/bin/python" ] && fits "$venv/bin/python" || uv venv --quiet --clear --python "$(command -v "$python")" "$venv"

@@ -43,7 +43,7 @@ def nodes_of(services: Services, clock: Callable[[], datetime]) -> Nodes:
         route=Router(),
         retrieve=Retrieve(services.searcher),
         consult_graph=ConsultGraph(services.facts, services.neighbourhoods, catalogue, services.searcher),
-        ground=Ground(catalogue, services.embedder.embed, chat.rewrites),
+        ground=Ground(catalogue, services.static.embed, chat.rewrites),
         rewrite=Rewrite(),
         generate=Generate(catalogue, services.writer, services.settings.ollama.num_ctx),
         verify=Verify(catalogue),

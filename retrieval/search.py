@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, Protocol
 
-from aegis.errors import AegisError, InvalidInput, TooLarge
+from aegis.errors import AegisError, InvalidInput, TooLarge, Unavailable
 from aegis.scope import Scope, Span
 from aegis.settings import RetrievalSettings
 from aegis.telemetry import BACKEND_FAILURES, BACKEND_SECONDS, HITS
@@ -20,13 +21,15 @@ from retrieval.interaction import DEPTH, Reranker, reranked
 from retrieval.keywords import KeywordEncoder
 from retrieval.loaders.cleaning import clean
 from retrieval.loaders.formats import media_types
-from retrieval.store import Candidates, PointFilter, Scored, VectorQuery, VectorStore
+from retrieval.store import Candidates, Dense, PointFilter, Scored, VectorQuery, VectorStore
 
 Mode = Literal["hybrid", "vector", "keyword", "graph"]
 Fusion = Literal["convex", "rrf"]
 
 MAX_TOP_K = 100
 LEAST_DEPTH = 40  # candidates whose rows are read, at least: title and neighbours can lift no other
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ class HybridSearcher:
         )
 
     async def _found(self, text: str, request: SearchRequest, filter: PointFilter, limit: int) -> list[Scored]:
-        dense = None if request.mode == "keyword" else (await self.embedder.embed([text]))[0]
+        dense = await self._embedded(text, request.mode)
         sparse = None if request.mode == "vector" else self.keywords.query(text)
         if sparse is not None and not sparse.indices:  # nothing but punctuation or stop words
             sparse = None
@@ -160,6 +163,19 @@ class HybridSearcher:
             return ranking.reciprocal_rank(candidates, _given(self.settings.dense_weight, 0.5))
         weight = _given(self.settings.dense_weight, dense_weight(self.embedder.name))
         return ranking.convex(candidates, weight, limit)
+
+    async def _embedded(self, text: str, mode: Mode) -> Dense | None:
+        """None where only words are compared: asked so, or because the embedding server is away."""
+        if mode == "keyword":
+            return None
+        try:
+            return await self.embedder.embed_query(text)
+        except Unavailable as error:
+            BACKEND_FAILURES.labels("embedder").inc()
+            if mode == "vector":
+                raise
+            logger.warning("Searching by keywords only: %s", error)
+            return None
 
     async def _queried(self, query: VectorQuery) -> Candidates:
         begun = time.perf_counter()

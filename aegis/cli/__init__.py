@@ -18,7 +18,12 @@ from aegis.cli import ask, bench, doctor, documents, evals, ingest, jobs, memory
 from aegis.errors import AegisError, ConfigurationError
 
 # Between a setting's name and its field, the chosen kind stands in what pydantic reports, though not in the variable.
-KINDS = frozenset({"none", "sqlite", "postgres", "edge", "qdrant", "relational", "neo4j", "process", "redis"})
+KINDS = frozenset({"none", "sqlite", "postgres", "edge", "qdrant", "relational", "neo4j", "process", "redis"}) | {
+    "wordllama",
+    "onnx",
+    "ollama",
+    "openai",
+}
 
 app = typer.Typer(
     help="A private assistant over your own documents and conversations, with citations anyone can check.",

@@ -10,7 +10,7 @@ import typer
 def bench(
     name: Annotated[str, typer.Argument(help="Name of a benchmark, or `all`.")],
     dataset: Annotated[str | None, typer.Option(help="Name of a folder under AEGIS_DATASETS, or `all`.")] = None,
-    embedder: Annotated[str | None, typer.Option(help="Kind of embedder, such as `wordllama`.")] = None,
+    embedder: Annotated[str | None, typer.Option(help="wordllama, onnx:FOLDER, ollama:MODEL or openai:MODEL.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from aegis.cli.output import print_json

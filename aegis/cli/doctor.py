@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from aegis.errors import AegisError
 from aegis.folder import FORMAT, current_owner, recorded_format
-from aegis.settings import EdgeSettings, Settings, SQLiteSettings
+from aegis.settings import EdgeSettings, EmbedderSettings, Settings, SQLiteSettings, WordLlamaSettings
 
 if TYPE_CHECKING:
     from inference.routing import ModelStatus
@@ -86,9 +87,11 @@ def _vector_engine(settings: Settings) -> Finding:
     return Finding("Qdrant Edge", "ok", f"{importlib.metadata.version('qdrant-edge-py')} makes an index here")
 
 
-def _embedder(_: Settings) -> Finding:
+def _embedder(settings: Settings) -> Finding:
+    if not isinstance(settings.embedder, WordLlamaSettings):
+        return _chosen_embedder(settings.embedder)
     try:
-        from retrieval.embedding import load_wordllama
+        from retrieval.embedding.wordllama import load_wordllama
 
         width = load_wordllama().embed_now(["a test"]).shape[1]
     except (ImportError, OSError) as error:
@@ -97,6 +100,21 @@ def _embedder(_: Settings) -> Finding:
             mend = "WordLlama has no wheel for Linux arm64: install g++ (apt install g++), then: make clean venv"
         return Finding("Embedding model", "problem", f"WordLlama does not load ({error})", mend)
     return Finding("Embedding model", "ok", f"WordLlama {importlib.metadata.version('wordllama')}, {width} dimensions")
+
+
+def _chosen_embedder(settings: EmbedderSettings) -> Finding:
+    """It embeds a text, which is the one thing asked of it."""
+    from retrieval.embedding import open_embedder
+
+    async def width() -> tuple[str, int]:
+        async with open_embedder(settings) as embedder:
+            return embedder.name, len(await embedder.embed_query("a test"))
+
+    try:
+        name, dimensions = asyncio.run(width())
+    except AegisError as error:
+        return Finding("Embedding model", "problem", error.message, "See AEGIS_EMBEDDER__ in docs/configuration.md")
+    return Finding("Embedding model", "ok", f"{name}, {dimensions} dimensions")
 
 
 def _relational_engine(settings: Settings) -> Finding:

@@ -19,6 +19,7 @@ from aegis.settings import RetrievalSettings, Settings
 from evals.bench.datasets import dataset_folder, lines
 from evals.bench.shelf import SCOPE, Book, open_shelf
 from retrieval.embedding import Embedder, open_embedder
+from retrieval.embedding.named import embedder_settings
 from retrieval.loaders import LoadedDocument
 from retrieval.search import Hit, SearchRequest
 from retrieval.splitting import Piece, split
@@ -48,8 +49,7 @@ def bench(*, quiet: bool = False, embedder: str = "wordllama") -> dict[str, Any]
 
 
 async def _measure(documents: Sequence[LoadedDocument], questions: Sequence[Question], embedder: str) -> dict[str, Any]:
-    settings = Settings.model_validate({"embedder": {"kind": embedder}})
-    async with open_embedder(settings.embedder) as opened:
+    async with open_embedder(embedder_settings(embedder, Settings().embedder)) as opened:
         systems = {name: await _system(documents, questions, cut, opened) for name, cut in _chunkers().items()}
     return {"embedder": opened.name, "datasets": {DATASET: systems}}
 

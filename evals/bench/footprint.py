@@ -24,7 +24,7 @@ QUESTIONS = 200
 # What no arrangement of ours can do without: the embedder's weights, the web framework, the graph library.
 FLOOR = """
 import fastapi, langgraph.graph, sqlalchemy.ext.asyncio, chainlit, psutil
-from retrieval.embedding import load_wordllama
+from retrieval.embedding.wordllama import load_wordllama
 load_wordllama().embed_now(["warm"])
 print(getattr(psutil.Process().memory_full_info(), "pss", psutil.Process().memory_info().rss))
 """

@@ -113,7 +113,7 @@ def _raw(data: Path, dimensions: int, asked: Sequence[str]) -> dict[str, float]:
     """The engine alone, in this process, on the points that the server left, with the same filter and depth."""
     import qdrant_edge as edge
 
-    from retrieval.embedding import load_wordllama
+    from retrieval.embedding.wordllama import load_wordllama
     from retrieval.keywords import KeywordEncoder
     from retrieval.store.edge_folder import Generations
 

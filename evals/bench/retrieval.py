@@ -20,6 +20,7 @@ from aegis.settings import Settings
 from evals.bench.datasets import RankingSet, ranking_sets
 from evals.bench.shelf import SCOPE, Shelf, open_shelf, whole
 from retrieval.embedding import open_embedder
+from retrieval.embedding.named import embedder_settings
 from retrieval.search import Mode, Searcher, SearchRequest
 
 DEPTH = 20
@@ -36,9 +37,8 @@ def bench(*, quiet: bool = False, dataset: str = "all", embedder: str = "wordlla
 
 
 async def _measure(chosen: Sequence[RankingSet], embedder: str) -> dict[str, Any]:
-    settings = Settings.model_validate({"embedder": {"kind": embedder}})
     results = dict[str, Any]()
-    async with open_embedder(settings.embedder) as opened:
+    async with open_embedder(embedder_settings(embedder, Settings().embedder)) as opened:
         for each in chosen:
             with tempfile.TemporaryDirectory() as folder:
                 async with open_shelf(Path(folder), opened) as shelf:

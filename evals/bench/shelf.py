@@ -19,7 +19,8 @@ from memory.facts.tables import homes
 from memory.mentions import GraphSearcher, MentionFollower
 from memory.naming import home_keys
 from retrieval.catalogue import NEVER, Catalogue, chunks, documents, embedded_text, epochs, versions
-from retrieval.embedding import Embedder, WordLlamaEmbedder
+from retrieval.embedding import Embedder
+from retrieval.embedding.wordllama import WordLlamaEmbedder
 from retrieval.interaction import MaxSim
 from retrieval.keywords import KeywordEncoder
 from retrieval.search import Fusion, HybridSearcher

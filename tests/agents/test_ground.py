@@ -14,7 +14,7 @@ from agents.state import State
 from inference import Passage
 from inference.extractive import Embed
 from inference.words import content_words
-from retrieval.embedding import load_wordllama
+from retrieval.embedding.wordllama import load_wordllama
 from tests.agents.passages import Documents, Run
 from tests.datasets import dataset, read_jsonl
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inference.extractive import Embed
-from retrieval.embedding import load_wordllama
+from retrieval.embedding.wordllama import load_wordllama
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from memory.facts.store import GraphWriter
 from memory.mentions import GraphSearcher, MentionFollower
 from memory.naming import words
 from retrieval.catalogue import Chunk, DocumentFilter, embedded_text
-from retrieval.embedding import load_wordllama
+from retrieval.embedding.wordllama import load_wordllama
 from retrieval.search import Hit, SearchRequest
 from tests.memory.library import Library
 

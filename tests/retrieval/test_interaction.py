@@ -7,7 +7,7 @@ import functools
 import pytest
 
 from retrieval import interaction
-from retrieval.embedding import load_wordllama
+from retrieval.embedding.wordllama import load_wordllama
 from retrieval.interaction import MaxSim, reranked
 from retrieval.store import Scored
 

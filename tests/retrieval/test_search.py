@@ -24,7 +24,7 @@ from retrieval.catalogue import (
     epochs,
     versions,
 )
-from retrieval.embedding import WordLlamaEmbedder, load_wordllama
+from retrieval.embedding.wordllama import WordLlamaEmbedder, load_wordllama
 from retrieval.keywords import KeywordEncoder
 from retrieval.search import HybridSearcher, Mode, SearchRequest
 from retrieval.store import Candidates, Point, VectorQuery

@@ -18,7 +18,7 @@ from memory.facts import Facts
 from memory.facts import tables as t
 from memory.facts.store import TOPIC, FactStore, GraphWriter, project_again
 from retrieval.catalogue import NEVER
-from retrieval.embedding import load_wordllama
+from retrieval.embedding.wordllama import load_wordllama
 from tests.memory.facts.fakes import FakeFacts
 from tests.memory.library import Library
 from tests.servers.fixtures import fresh_store

@@ -98,6 +98,9 @@ class HashEmbedder:
         vectors = np.array(rows, np.float32).reshape(-1, 8)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
+    async def embed_query(self, text: str) -> Dense:
+        return (await self.embed([text]))[0]
+
 
 @dataclass
 class MemoryStore:

@@ -1,36 +1,19 @@
-"""Text -> dense vectors. WordLlama: static 256-d embeddings whose weights come with the package."""
+"""WordLlama: static 256-d embeddings whose weights come with the package."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from aegis.settings import WordLlamaSettings
+from retrieval.embedding.vectors import unit
 from retrieval.store import Dense
 
 WIDTH = 256  # of the packaged weights
 BATCH = 32  # texts embedded in one go: about 10 ms, so that nobody waits long for the interpreter
-
-
-class Embedder(Protocol):
-    """Vectors have unit length, so their dot product is the cosine."""
-
-    @property
-    def name(self) -> str:
-        """Identifies model and width; stored vectors of another name are never compared with these."""
-        ...
-
-    @property
-    def dimensions(self) -> int: ...
-
-    async def embed(self, texts: Sequence[str]) -> Dense:
-        """Shape (len(texts), dimensions), float32."""
-        ...
 
 
 class WordLlamaEmbedder:
@@ -52,12 +35,12 @@ class WordLlamaEmbedder:
         ]
         return np.concatenate(parts) if parts else np.empty((0, self.dimensions), np.float32)
 
+    async def embed_query(self, text: str) -> Dense:
+        return self.embed_now([text])[0]
+
     def embed_now(self, texts: Sequence[str]) -> Dense:
-        vectors = np.asarray(self._model.embed(list(texts)), dtype=np.float32)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        lengths[lengths == 0] = 1  # a text without a known token stays the zero vector
-        unit = (vectors / lengths).astype(np.float32, copy=False)
-        return unit if self._turn is None else unit @ self._turn
+        vectors = unit(self._model.embed(list(texts)))
+        return vectors if self._turn is None else vectors @ self._turn
 
     def word_vectors(self, words: Sequence[str]) -> Dense:
         """Shape (len(words), 256): the sum of each word's token vectors, whose length tells how much the word says."""
@@ -90,12 +73,8 @@ def _turn(dimensions: int) -> Dense:
     return np.ascontiguousarray(columns.T, dtype=np.float32)
 
 
-@asynccontextmanager
-async def open_embedder(settings: WordLlamaSettings) -> AsyncGenerator[Embedder]:
-    yield await asyncio.to_thread(_ready, settings.dimensions)
-
-
-def _ready(dimensions: int) -> WordLlamaEmbedder:
+def open_wordllama(dimensions: int = WIDTH) -> WordLlamaEmbedder:
+    """Loaded, with its second tokenizer, which the first search would otherwise make on the loop."""
     embedder = load_wordllama(dimensions)
-    embedder.word_vectors(("first",))  # makes the second tokenizer here, not on the loop in the first search
+    embedder.word_vectors(("first",))
     return embedder

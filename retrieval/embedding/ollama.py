@@ -1,0 +1,38 @@
+"""Embeddings from an Ollama server (`/api/embed`), `bge-m3` unless another model is named."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from aegis.errors import ModelFailed
+from aegis.settings import OllamaEmbedderSettings
+from inference.ollama import client_options
+from retrieval.embedding.named import stored_name
+from retrieval.embedding.remote import RemoteEmbedder, post
+
+
+@asynccontextmanager
+async def open_ollama(settings: OllamaEmbedderSettings) -> AsyncGenerator[RemoteEmbedder]:
+    async with httpx.AsyncClient(
+        base_url=settings.url, timeout=settings.timeout, **client_options(settings.url)
+    ) as client:
+
+        async def ask(texts: Sequence[str]) -> Any:
+            body = {"model": settings.model, "input": list(texts), "truncate": True}
+            answer = await post(client, "/api/embed", body, f"Fetch it: ollama pull {settings.model}")
+            if "embeddings" not in answer:
+                raise ModelFailed(f"Ollama at {settings.url} answered without embeddings for {settings.model}.")
+            return answer["embeddings"]
+
+        yield RemoteEmbedder(
+            stored_name("ollama", settings.model, settings.dimensions, settings.passage_prefix),
+            settings.dimensions,
+            ask,
+            settings.batch,
+            settings.query_prefix,
+            settings.passage_prefix,
+        )
