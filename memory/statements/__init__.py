@@ -1,0 +1,47 @@
+"""What a person states in a message, drawn by rules: facts about themselves and others, from their own words only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from memory.statements.dates import period
+from memory.statements.own_words import negated, own_statements
+from memory.statements.relations import YOU, Relation, clauses, relation, single
+
+MAX_STATEMENTS = 20  # of one message
+
+__all__ = ["MAX_STATEMENTS", "YOU", "Statement", "single", "statements"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """`quote == message[start:end]`. Dates only where they are stated or follow from when it was said."""
+
+    relation: Relation
+    quote: str
+    start: int
+    end: int
+    valid_at: datetime | None
+    invalid_at: datetime | None
+
+
+def statements(message: str, said: datetime) -> list[Statement]:
+    """Those of a message, in order. What holds while it is said is known to hold from then on at the earliest."""
+    found: list[Statement] = []
+    for own in own_statements(message):
+        for clause in clauses(own.text):
+            stated = None if negated(clause) else relation(clause)
+            if stated is None:
+                continue
+            since, until = _when(clause, stated, said)
+            found.append(Statement(stated, own.text, own.start, own.end, since, until))
+    return list({(one.relation, one.start): one for one in found}.values())[:MAX_STATEMENTS]
+
+
+def _when(clause: str, stated: Relation, said: datetime) -> tuple[datetime | None, datetime | None]:
+    """From its words, else from when it was said. A date that is the object itself dates nothing else."""
+    since, until = period(clause.replace(stated.object, " "), said)
+    if since is not None and since <= said:
+        return since, until
+    return (None if until is not None else said), until
