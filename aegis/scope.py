@@ -25,6 +25,7 @@ class Scope:
     user: str
     collections: frozenset[str] = field(default_factory=lambda: frozenset({DEFAULT_COLLECTION}))
     may_add_collections: bool = False
+    personal: bool = True  # whether what the user said is seen, too
 
     def may_read(self, collection: str) -> bool:
         return collection in self.collections
@@ -36,7 +37,11 @@ class Scope:
         """The same eyes on one collection only; on none at all if that collection is not theirs."""
         if collection is None:
             return self
-        return Scope(self.user, self.collections & {collection}, self.may_add_collections)
+        return Scope(self.user, self.collections & {collection}, self.may_add_collections, personal=False)
+
+    def documents_only(self) -> Scope:
+        """The same eyes, closed to what the user said."""
+        return Scope(self.user, self.collections, self.may_add_collections, personal=False)
 
 
 def local_scope(collections: frozenset[str] = frozenset()) -> Scope:

@@ -191,6 +191,7 @@ async def open_services(
 async def _composed(settings: Settings, folder: Path, database: Database, stack: AsyncExitStack) -> Services:
     from inference.routing import open_writer
     from memory.conversations.store import SqlConversations
+    from memory.facts.learning import Learner
     from memory.facts.store import FactStore
     from memory.mentions import GraphSearcher, MentionFollower
     from memory.modes import ModeSearcher
@@ -198,7 +199,7 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
     from retrieval.catalogue import Catalogue
     from retrieval.embedding import open_embedder
     from retrieval.keywords import KeywordEncoder
-    from retrieval.projection import VectorProjection, running
+    from retrieval.projection import Projection, VectorProjection, running
     from retrieval.search import HybridSearcher
 
     owned, shared = _owns_folder(settings), not isinstance(settings.database, SQLiteSettings)
@@ -230,16 +231,17 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
     indexing = VectorProjection(database, outbox, vectors, embedder, keywords, leases, _now)
     drawing = _graph_projection(graph, database, outbox, leases)
     filled = [indexing] if drawing is None else [indexing, drawing]
-    projections = await stack.enter_async_context(running(database, outbox, filled))
+    learning = Projection(outbox, Learner(database, outbox), leases, _now)
+    await stack.enter_async_context(running(database, outbox, [*filled, learning]))
     ingestion = await _open_ingestion(
-        settings, database, outbox, catalogue, blobs, embedder, projections, leases, holder, stack
+        settings, database, outbox, catalogue, blobs, embedder, filled, leases, holder, stack
     )
     conversations = SqlConversations(database, _now)
     # Other replicas may be working on the turns that are younger than any turn may become.
     lost = _now() - timedelta(seconds=settings.chat.deadline) if shared else None
     await conversations.interrupt_running(begun_before=lost)
     writer = await stack.enter_async_context(open_writer(settings.ollama, static.embed))
-    together = Projections(projections, indexing, drawing)
+    together = Projections(filled, indexing, drawing)
     stack.push_async_callback(together.aclose)
     samples = asyncio.create_task(_take_in_samples(settings, catalogue, ingestion))
     stack.push_async_callback(_cancelled, samples)

@@ -12,9 +12,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from memory.naming import MAX_KEY, STARTS_NO_NAME, Word, home_keys, key, runs, words
 from memory.sentences import Sentence, sentences
+from memory.statements.dates import period
 from retrieval.loaders.document import LoadedDocument
 from retrieval.splitting import Piece
 
@@ -28,6 +30,7 @@ _MONTH = "January|February|March|April|May|June|July|August|September|October|No
 _DATES = re.compile(
     rf"\b(?:\d{{4}}-\d\d-\d\d|\d{{1,2}} (?:{_MONTH}) \d{{3,4}}|(?:{_MONTH}) (?:\d{{1,2}}, )?\d{{3,4}})\b"
 )
+_MAY_BE_DATED = re.compile(r"\b[12]\d{3}\b")
 _CODE = re.compile(
     r"`([^`\n]{2,60})`"  # between backticks
     r"|(?<![\w/.])((?:[a-z]\w*\.)+[a-z_]\w*\(\)|[A-Za-z]\w*_\w+|[a-z][a-z0-9]{0,40}[A-Z]\w*|--[a-z][\w\-]+|[a-z]\w+\(\))"
@@ -102,6 +105,8 @@ class FoundFact:
     start: int
     end: int
     quote: str
+    valid_at: datetime | None = None  # where the sentence says since when
+    invalid_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,11 +286,12 @@ def _facts(
     if not sentence.states:
         return
     stated = list(_stated(sentence, places))
+    dated = period(sentence.text) if _MAY_BE_DATED.search(sentence.text) else (None, None)
     for source, relation, target in stated or _unstated(places, subject):
         if source.key != target.key:
             text = " ".join(sentence.text.split())
             yield (
-                FoundFact(source.key, target.key, relation, text, sentence.start, sentence.end, sentence.text),
+                FoundFact(source.key, target.key, relation, text, sentence.start, sentence.end, sentence.text, *dated),
                 (source, target),
             )
 

@@ -41,6 +41,15 @@ _IN_NAME = re.compile(rf"(?<!\w)(?:[^\W_a-z](?:[\w'’\-]*[^\W_])?|(?:{'|'.join(
 STARTS_NO_NAME = frozenset(_STARTS_NO_NAME.split())
 
 
+# Whoever speaks, and those they speak for: keys of two entities in every user's group (`memory/statements`).
+SELF = ("you", "we")
+_OF_SELF = re.compile(
+    r"\b(?:i|i'm|me|my|mine|myself|we|us|our|ours|ich|mich|mir|mein(?:e[mnrs]?)?|wir|uns(?:er)?|je|j'|moi|mon|ma|mes|nous"
+    r"|notre|nos|yo|mi|mis|nosotros|nuestr[oa]|vivo|trabajo|llamo)\b",
+    re.IGNORECASE,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     text: str
@@ -119,6 +128,10 @@ def asked(question: str) -> list[str]:
         if _may_be_asked(first, last, size)
     ]
     return list(dict.fromkeys(name for name in wanted if len(name) > 1))
+
+
+def speaks_of_self(question: str) -> bool:
+    return bool(_OF_SELF.search(question[:2000]))
 
 
 def _may_be_asked(first: Word, last: Word, size: int) -> bool:

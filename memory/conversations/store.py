@@ -13,10 +13,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.database import Database
+from aegis.database.outbox import append
 from aegis.errors import InvalidInput, NotFound
 from aegis.scope import Scope
 from memory.conversations import MAX_TITLE, Citation, Conversation, Turn, plain, title_of
-from memory.conversations.tables import conversations, turns
+from memory.conversations.tables import TURNS_TOPIC, conversations, turns
+from memory.facts.store import column, remove_episodes
 
 MAX_WORDS = 12  # of a question, used to find earlier turns
 
@@ -102,7 +104,9 @@ class SqlConversations:
         return await self.get(scope, conversation_id)
 
     async def delete(self, scope: Scope, conversation_id: str) -> None:
+        of_it = select(turns.c.id).join(conversations).where(_mine(scope, conversation_id))
         async with self._database.write() as connection:
+            await remove_episodes(connection, await column(connection, of_it))
             if not (await connection.execute(delete(conversations).where(_mine(scope, conversation_id)))).rowcount:
                 raise _no_conversation(conversation_id)
 
@@ -155,6 +159,7 @@ class SqlConversations:
                 created_at=turn.created_at or self._clock(),
             )
         )
+        await append(connection, TURNS_TOPIC, [{"turn": turn.id}])
 
     async def _turns(self, query: Any) -> list[Turn]:
         async with self._database.read() as connection:

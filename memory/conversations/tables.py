@@ -6,6 +6,8 @@ from sqlalchemy import JSON, Column, ForeignKey, Index, Integer, String, Table, 
 
 from aegis.database import Timestamp, metadata
 
+TURNS_TOPIC = "turns"  # outbox rows: {"turn": id} of a question that was committed
+
 conversations = Table(
     "conversations",
     metadata,

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from aegis.scope import Scope, Span
 
@@ -17,6 +17,10 @@ from aegis.scope import Scope, Span
 # into the environment of the whole process, where our settings and every child would see it; and it reports its use.
 os.environ["GRAPHITI_TELEMETRY_ENABLED"] = "false"
 os.environ.setdefault("PYTHON_DOTENV_DISABLED", "1")
+
+
+Memory = Literal["documents", "conversations"]
+"""What documents say, or what the person said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +32,25 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Where a fact is stated: `quote == document_text[span.start:span.end]`."""
+    """Where a fact is stated: `quote == document_text[span.start:span.end]`; of what a person said, in the question
+    of the turn."""
 
     document_id: str
     version_id: str
     chunk_id: str
     span: Span
     quote: str
+    turn_id: str = ""
+    conversation_id: str = ""
+    dated: datetime | None = None  # when it was said, or the date of the document
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """`relation` is Graphiti's edge name (UPPER_SNAKE); `text` the sentence that states the fact."""
+    """`relation` is Graphiti's edge name (UPPER_SNAKE); `text` the sentence that states the fact.
+
+    Two times: true from `valid_at` to `invalid_at`; known from `learnt_at`, superseded since `expired_at`.
+    """
 
     id: str
     text: str
@@ -49,6 +60,10 @@ class Fact:
     valid_at: datetime | None
     invalid_at: datetime | None
     evidence: tuple[Evidence, ...]
+    memory: Memory = "documents"
+    learnt_at: datetime | None = None
+    expired_at: datetime | None = None
+    confirmed: bool = False  # by a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +82,8 @@ class Neighbourhood:
 
 
 class Facts(Protocol):
-    """Facts of documents, read through a scope. `epoch` selects what was known, `as_of` what was true."""
+    """Facts of documents, and of what the person said, read through a scope. `epoch` selects what was known, `as_of`
+    what was true; without them what is known and valid now."""
 
     async def search(
         self, scope: Scope, query: str, *, limit: int = 10, epoch: int | None = None, as_of: datetime | None = None

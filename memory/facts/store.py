@@ -19,10 +19,22 @@ from aegis.errors import NotFound
 from aegis.scope import Scope, Span, derived_id, group_id
 from memory.extraction import Extract, FoundFact
 from memory.facts import Entity, Evidence, Fact, ScoredFact
-from memory.facts.tables import NAME_LENGTH, aliases, entities, episodes, evidence, facts, groups, homes, mentions
-from memory.naming import STARTS_NO_NAME, asked, key, words
+from memory.facts.tables import (
+    NAME_LENGTH,
+    aliases,
+    entities,
+    episodes,
+    evidence,
+    facts,
+    groups,
+    homes,
+    mentions,
+    refused,
+)
+from memory.naming import SELF, STARTS_NO_NAME, asked, key, speaks_of_self, words
 from retrieval.catalogue import versions, visible_at
 from retrieval.embedding import Embedder
+from retrieval.ingestion.publishing import publications
 
 TOPIC = "graph"  # outbox rows: {"entities": [...], "facts": [...]} to load anew, {"gone_...": [...]} to delete
 BATCH = 500  # ids named in one statement
@@ -39,8 +51,9 @@ class Epoch(Protocol):
 
 
 def groups_of(scope: Scope) -> list[str]:
-    """The groups of a scope's collections."""
-    return [group_id("d", collection) for collection in sorted(scope.collections)]
+    """The groups of a scope's collections, and that of its user."""
+    of_documents = [group_id("d", collection) for collection in sorted(scope.collections)]
+    return [*of_documents, group_id("u", scope.user)] if scope.personal else of_documents
 
 
 def shown(epoch: int) -> Any:
@@ -48,18 +61,27 @@ def shown(epoch: int) -> Any:
     return or_(evidence.c.version_id.is_(None), visible_at(epoch))
 
 
-def stated(epoch: int) -> Any:
-    """Condition on facts: at least one evidence row is seen at this epoch."""
+def stated(epoch: int, as_of: datetime | None = None) -> Any:
+    """Condition on facts: at least one evidence row is seen at this epoch, and none that dates the fact is later."""
     seen = evidence.outerjoin(versions, versions.c.id == evidence.c.version_id)
-    return exists(select(1).select_from(seen).where(evidence.c.fact_id == facts.c.id, shown(epoch)))
+    proven = [evidence.c.fact_id == facts.c.id, shown(epoch)]
+    if as_of is not None:  # a fact without a date of its own was not known to hold before its document was written
+        proven.append(or_(facts.c.valid_at.is_not(None), versions.c.dated.is_(None), versions.c.dated <= as_of))
+    return exists(select(1).select_from(seen).where(*proven))
 
 
-def true_at(moment: datetime) -> Any:
-    """Condition on facts: true then, as far as is stated."""
-    return and_(
-        or_(facts.c.valid_at.is_(None), facts.c.valid_at <= moment),
-        or_(facts.c.invalid_at.is_(None), facts.c.invalid_at > moment),
-    )
+def true_at(moment: datetime, known: datetime | None = None) -> Any:
+    """Condition on facts: true then, as far as is stated; and as far as was `known` then."""
+    ended = facts.c.invalid_at <= moment
+    if known is not None:
+        ended = and_(ended, or_(facts.c.expired_at.is_(None), facts.c.expired_at <= known))
+    began = or_(facts.c.valid_at.is_(None), facts.c.valid_at <= moment)
+    return and_(began, or_(facts.c.invalid_at.is_(None), ~ended))
+
+
+def learnt_by(known: datetime) -> Any:
+    """Condition on facts of conversations: said by then. Those of documents follow their versions' epochs."""
+    return or_(facts.c.collection != "", facts.c.created_at <= known)
 
 
 def mentioned(epoch: int) -> Any:
@@ -133,6 +155,13 @@ class _Rows:
                 {"collection": self.collection, "key": home, "chunk_id": chunk_id, "version_id": version_id}
             )
 
+    def leave_out(self, unwanted: set[str]) -> None:
+        """Facts that a person corrected or forbade are not learnt again from the same words."""
+        for identifier in unwanted & self.facts.keys():
+            del self.facts[identifier]
+        if unwanted:
+            self.evidence = {place: row for place, row in self.evidence.items() if row["fact_id"] in self.facts}
+
     def _add_fact(self, version_id: str, chunk_id: str, found: FoundFact, ids: dict[str, str]) -> None:
         common = {"group_id": self.group, "collection": self.collection}
         source, target = ids[found.source], ids[found.target]
@@ -141,7 +170,8 @@ class _Rows:
             identifier,
             {**common, "id": identifier, "source_id": source, "target_id": target, "relation": found.relation}
             | {"text": found.text, "attributes": {}, "created_at": self.now}
-            | dict.fromkeys(("valid_at", "invalid_at", "expired_at", "reference_time")),
+            | {"valid_at": found.valid_at, "invalid_at": found.invalid_at}
+            | dict.fromkeys(("expired_at", "reference_time")),
         )
         same = found.quote == self.facts[identifier]["text"]
         self.evidence[identifier, chunk_id, found.start] = {
@@ -170,6 +200,7 @@ class GraphWriter:
         rows = _Rows(group_id("d", collection), collection, datetime.now(UTC))
         for chunk, extract in zip(chunk_ids, extracts, strict=True):
             rows.add(version_id, chunk, extract)
+        rows.leave_out(await refused_of(connection, rows.group))
         await insert_new(connection, groups, [{"id": rows.group, "kind": "d", "name": collection}])
         await insert_new(connection, entities, list(rows.entities.values()))
         await insert_new(connection, aliases, list(rows.aliases.values()))
@@ -182,22 +213,38 @@ class GraphWriter:
 
     async def remove(self, connection: AsyncConnection, version_id: str) -> None:
         """Take the version's evidence away, each fact with its last evidence, each entity with its last mention."""
-        of_version = select(episodes.c.id).where(episodes.c.version_id == version_id)
-        touched = await column(
-            connection, select(evidence.c.fact_id).distinct().where(evidence.c.version_id == version_id)
-        )
-        spoken_of = await column(
-            connection, select(mentions.c.entity_id).distinct().where(mentions.c.episode_id.in_(of_version))
-        )
-        await connection.execute(delete(evidence).where(evidence.c.version_id == version_id))
-        await connection.execute(delete(mentions).where(mentions.c.episode_id.in_(of_version)))
-        await connection.execute(delete(episodes).where(episodes.c.version_id == version_id))
+        of_version = await column(connection, select(episodes.c.id).where(episodes.c.version_id == version_id))
         await connection.execute(delete(homes).where(homes.c.version_id == version_id))
-        await drop_unsupported(connection, touched, spoken_of)
+        await remove_episodes(connection, of_version)
 
 
-async def drop_unsupported(connection: AsyncConnection, fact_ids: Sequence[str], entity_ids: Sequence[str]) -> None:
-    """Of these, delete the facts without evidence, then the entities without mention and fact; tell the graph."""
+async def remove_episodes(connection: AsyncConnection, episode_ids: Sequence[str]) -> None:
+    """Take what these episodes prove away: each fact with its last evidence, each entity with its last mention."""
+    from memory.facts.history import forget_sources  # which puts facts back by what is here
+
+    touched: set[str] = set()
+    spoken_of: set[str] = set()
+    for part in batches(episode_ids):
+        proven = select(evidence.c.fact_id).distinct().where(evidence.c.episode_id.in_(part))
+        touched |= set(await column(connection, proven))
+        named_in = select(mentions.c.entity_id).distinct().where(mentions.c.episode_id.in_(part))
+        spoken_of |= set(await column(connection, named_in))
+        for table, name in ((evidence, "episode_id"), (mentions, "episode_id"), (episodes, "id")):
+            await connection.execute(delete(table).where(table.c[name].in_(part)))
+    gone = await drop_unsupported(connection, sorted(touched), sorted(spoken_of))
+    await forget_sources(connection, gone, episode_ids)
+
+
+async def refused_of(connection: AsyncConnection, group: str) -> set[str]:
+    """Ids of facts that are not to be learnt in this group."""
+    return set(await column(connection, select(refused.c.fact_id).where(refused.c.group_id == group)))
+
+
+async def drop_unsupported(
+    connection: AsyncConnection, fact_ids: Sequence[str], entity_ids: Sequence[str]
+) -> list[str]:
+    """Of these, delete the facts without evidence (their ids are returned), then the entities without mention and
+    fact; tell the graph."""
     gone = await _delete_where(connection, facts, fact_ids, ~exists(select(1).where(evidence.c.fact_id == facts.c.id)))
     unused = and_(
         ~exists(select(1).where(mentions.c.entity_id == entities.c.id)),
@@ -208,6 +255,7 @@ async def drop_unsupported(connection: AsyncConnection, fact_ids: Sequence[str],
     for part in batches(forgotten):
         await connection.execute(delete(aliases).where(aliases.c.entity_id.in_(part)))
     await tell_graph(connection, gone_facts=gone, gone_entities=forgotten)
+    return gone
 
 
 async def _delete_where(connection: AsyncConnection, table: Table, ids: Sequence[str], condition: Any) -> list[str]:
@@ -224,6 +272,27 @@ async def column(connection: AsyncConnection, query: Any) -> list[str]:
     return [row[0] for row in await connection.execute(query)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Time:
+    """When facts are to hold: known at this epoch (and said by `known`), true at `as_of`, or now."""
+
+    epoch: int
+    as_of: datetime | None
+    known: datetime | None
+
+    def condition(self) -> Any:
+        holds = true_at(self.as_of or self.known or datetime.now(UTC), self.known)
+        if self.known is not None:
+            return and_(holds, learnt_by(self.known))
+        return holds if self.as_of is not None else and_(holds, facts.c.expired_at.is_(None))
+
+
+async def _end_of(connection: AsyncConnection, epoch: int) -> datetime | None:
+    """When the next epoch began; None while this one lasts."""
+    query = select(publications.c.closed_at).where(publications.c.epoch == epoch + 1)
+    return (await connection.execute(query)).scalar_one_or_none()
+
+
 class FactStore:
     """`memory.facts.Facts`, over the relational tables."""
 
@@ -233,12 +302,23 @@ class FactStore:
         self._embedder = embedder
 
     async def search(
-        self, scope: Scope, query: str, *, limit: int = 10, epoch: int | None = None, as_of: datetime | None = None
+        self,
+        scope: Scope,
+        query: str,
+        *,
+        limit: int = 10,
+        epoch: int | None = None,
+        as_of: datetime | None = None,
+        known: datetime | None = None,
     ) -> list[ScoredFact]:
+        """`known`: what people had said by then counts; without it the moment at which the epoch ended."""
         at = await self._at(epoch)
         async with self._database.read() as connection:
-            about = await named(connection, groups_of(scope), asked(query), at)
-            found = await self._touching(connection, scope, about, at, as_of)
+            if known is None and epoch is not None:
+                known = await _end_of(connection, at)
+            names = [*asked(query), *(SELF if speaks_of_self(query) else ())]
+            about = await named(connection, groups_of(scope), names, at)
+            found = await self._touching(connection, scope, about, _Time(at, as_of, known))
         scores = overlap(query, [fact.text for fact in found])
         ranked = sorted(map(ScoredFact, found, scores), key=lambda scored: (-scored.score, scored.fact.id))
         if self._embedder is not None:
@@ -284,19 +364,21 @@ class FactStore:
         return counts[0], counts[1]
 
     async def _touching(
-        self, connection: AsyncConnection, scope: Scope, about: Sequence[Entity], epoch: int, as_of: datetime | None
+        self, connection: AsyncConnection, scope: Scope, about: Sequence[Entity], time: _Time
     ) -> list[Fact]:
         """Facts of these entities that hold; those that join two of them are taken before the rest."""
         if not about:
             return []
         ids = [entity.id for entity in about]
-        holds = true_at(as_of or datetime.now(UTC))
-        if as_of is None:
-            holds = and_(holds, facts.c.expired_at.is_(None))
         ends = (facts.c.source_id.in_(ids), facts.c.target_id.in_(ids))
-        both = await load_facts(connection, groups_of(scope), epoch, and_(*ends, holds), limit=MAX_CANDIDATES)
-        either = await load_facts(connection, groups_of(scope), epoch, and_(or_(*ends), holds), limit=MAX_CANDIDATES)
-        return list({fact.id: fact for fact in (*both, *either)}.values())
+        found: dict[str, Fact] = {}
+        for joined in (and_(*ends), or_(*ends)):
+            wanted = and_(joined, time.condition())
+            loaded = await load_facts(
+                connection, groups_of(scope), time.epoch, wanted, limit=MAX_CANDIDATES, as_of=time.as_of
+            )
+            found |= {fact.id: fact for fact in loaded if fact.id not in found}
+        return list(found.values())
 
     async def _at(self, epoch: int | None) -> int:
         newest = await self._epoch.epoch()
@@ -321,10 +403,17 @@ async def project_again(database: Database) -> AsyncIterator[int]:
 
 
 async def load_facts(
-    connection: AsyncConnection, group_ids: Sequence[str], epoch: int, condition: Any, *, limit: int | None = None
+    connection: AsyncConnection,
+    group_ids: Sequence[str],
+    epoch: int,
+    condition: Any,
+    *,
+    limit: int | None = None,
+    as_of: datetime | None = None,
 ) -> list[Fact]:
     """Visible facts that meet the condition, in order of id, with the evidence that is visible."""
-    query = select(facts).where(facts.c.group_id.in_(group_ids), condition, stated(epoch)).order_by(facts.c.id)
+    seen = stated(epoch, as_of)
+    query = select(facts).where(facts.c.group_id.in_(group_ids), condition, seen).order_by(facts.c.id)
     rows = list((await connection.execute(query.limit(limit))).mappings())
     ends = await load_entities(connection, {row[end] for row in rows for end in ("source_id", "target_id")})
     proofs = await _evidence(connection, [row["id"] for row in rows], epoch)
@@ -341,23 +430,25 @@ async def load_entities(connection: AsyncConnection, ids: Iterable[str]) -> dict
     return found
 
 
-async def _evidence(
-    connection: AsyncConnection, ids: Sequence[str], epoch: int
-) -> dict[str, list[tuple[RowMapping, str | None]]]:
-    found: dict[str, list[tuple[RowMapping, str | None]]] = {identifier: [] for identifier in ids}
+async def _evidence(connection: AsyncConnection, ids: Sequence[str], epoch: int) -> dict[str, list[RowMapping]]:
+    found: dict[str, list[RowMapping]] = {identifier: [] for identifier in ids}
     for part in batches(ids):
         query = (
-            select(evidence, versions.c.document_id)
-            .select_from(evidence.outerjoin(versions, versions.c.id == evidence.c.version_id))
+            select(evidence, versions.c.document_id, versions.c.dated, episodes.c.name, episodes.c.valid_at)
+            .select_from(
+                evidence.outerjoin(versions, versions.c.id == evidence.c.version_id).outerjoin(
+                    episodes, episodes.c.id == evidence.c.episode_id
+                )
+            )
             .where(evidence.c.fact_id.in_(part), shown(epoch))
             .order_by(evidence.c.fact_id, evidence.c.episode_id, evidence.c.start)
         )
         for row in (await connection.execute(query)).mappings():
-            found[row["fact_id"]].append((row, row["document_id"]))
+            found[row["fact_id"]].append(row)
     return found
 
 
-def _fact(row: RowMapping, ends: dict[str, Entity], proofs: Sequence[tuple[RowMapping, str | None]]) -> Fact:
+def _fact(row: RowMapping, ends: dict[str, Entity], proofs: Sequence[RowMapping]) -> Fact:
     return Fact(
         id=row["id"],
         text=row["text"],
@@ -366,16 +457,25 @@ def _fact(row: RowMapping, ends: dict[str, Entity], proofs: Sequence[tuple[RowMa
         target=ends[row["target_id"]],
         valid_at=row["valid_at"],
         invalid_at=row["invalid_at"],
-        evidence=tuple(
-            Evidence(
-                document_id=document or "",
-                version_id=proof["version_id"] or "",
-                chunk_id=proof["episode_id"] if proof["version_id"] else "",
-                span=Span(proof["start"], proof["end"]),
-                quote=row["text"] if proof["quote"] is None else proof["quote"],
-            )
-            for proof, document in proofs
-        ),
+        evidence=tuple(_proof(proof, row["text"]) for proof in proofs),
+        memory="documents" if row["collection"] else "conversations",
+        learnt_at=row["created_at"],
+        expired_at=row["expired_at"],
+        confirmed="confirmed" in row["attributes"],
+    )
+
+
+def _proof(row: RowMapping, text: str) -> Evidence:
+    said = row["version_id"] is None
+    return Evidence(
+        document_id=row["document_id"] or "",
+        version_id=row["version_id"] or "",
+        chunk_id="" if said else row["episode_id"],
+        span=Span(row["start"], row["end"]),
+        quote=text if row["quote"] is None else row["quote"],
+        turn_id=row["episode_id"] if said else "",
+        conversation_id=(row["name"] or "") if said else "",
+        dated=row["valid_at"] if said else row["dated"],
     )
 
 

@@ -118,3 +118,31 @@ homes = Table(
     Column("version_id", String(36), nullable=False, index=True),
     sqlite_with_rowid=False,
 )
+
+changes = Table(
+    "fact_changes",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("group_id", String(36), nullable=False),
+    Column("fact_id", String(36), nullable=False),  # or the entity that was merged into another
+    Column("kind", String(12), nullable=False),  # memory.facts.history.Kind
+    Column("other_id", String(36), nullable=False),  # the fact that replaced it, the entity it went into; may be empty
+    Column("reason", Text, nullable=False),
+    Column("by", String(120), nullable=False),  # the user, or `rule`
+    Column("before", JSON, nullable=False),  # what undoing puts back
+    Column("at", Timestamp, nullable=False),
+    Column("undone_at", Timestamp),
+    Index("ix_fact_changes_group_at", "group_id", "at"),
+    Index("ix_fact_changes_fact", "fact_id"),
+    Index("ix_fact_changes_other", "other_id"),
+)
+
+refused = Table(
+    "refused_facts",
+    metadata,
+    # Ids of facts hold a hash of their words, so that what nobody may learn again is known without being kept.
+    Column("fact_id", String(36), primary_key=True),
+    Column("group_id", String(36), nullable=False, index=True),
+    Column("at", Timestamp, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -41,7 +41,7 @@ def statements(message: str, said: datetime) -> list[Statement]:
 
 def _when(clause: str, stated: Relation, said: datetime) -> tuple[datetime | None, datetime | None]:
     """From its words, else from when it was said. A date that is the object itself dates nothing else."""
-    since, until = period(clause.replace(stated.object, " "), said)
+    since, until = period(clause.replace(stated.object, "_"), said)
     if since is not None and since <= said:
         return since, until
     return (None if until is not None else said), until

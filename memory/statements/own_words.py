@@ -15,6 +15,7 @@ from memory.sentences import Sentence, sentences
 
 LONGEST_MESSAGE = 8000  # code points read; what is longer was not typed
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _QUOTED_LINE = re.compile(r"^[ \t]*(?:>|\|).*$", re.MULTILINE)
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _QUOTATION = re.compile(
@@ -23,6 +24,18 @@ _QUOTATION = re.compile(
 _OPEN_QUOTATION = re.compile(r"(?:^|[\s(:])[\"“„«](?=\S)[^\"”“»]*$")
 _SAID_BY = re.compile(
     r"^\s*(?:assistant|system|bot|ai|chatgpt|user|human|from|to|subject|date|re|fwd?)\s*:", re.I | re.M
+)
+
+# Somebody who plays a part, or sets a scene, speaks of nobody: not of themselves, not of others.
+_SCENE = re.compile(
+    r"\b(?:imagine|pretend|role-?play\w*|fiction(?:al)?|hypothetical\w*|thriller|screenplay|novel set|narrative|storyline"
+    r"|protagonist|character named|named character|in (?:a|an|the) (?:\w+ ){0,2}(?:world|universe|realm|dimension|scenario"
+    r"|story|novel|game|future) (?:of|where|in which|called)|parallel (?:world|universe)|alternate (?:world|universe|history)"
+    r"|let(?:'s| us) (?:say|assume|suppose|imagine|pretend|immerse|delve|play|write|create)|scenario|(?:you are|you're|act as"
+    r"|acting as|play the role of|in the role of) (?:now )?(?:an?|the|my|our) |as an? (?:\w+[ -]){1,6}(?:of [\w ]+)?, (?:imagine|you)"
+    r"|short story|write a (?:story|script|scene|poem|song|dialogue|novel)|writing a (?:story|script|novel|screenplay|scene)"
+    r"|stell dir vor|tu so als|imaginez|imagine que|imagina que|haz como)\b",
+    re.I,
 )
 
 # A line that ends with a colon hands something over: what follows it is not the person's own.
@@ -64,7 +77,7 @@ _HYPOTHETICAL = re.compile(
 _TOLD = re.compile(
     r"\b(?:according to|(?:he|she|they|you|it|someone|somebody|people|everyone|who) (?:\w+ )?(?:says?|said|told|claims?|"
     r"claimed|wrote|writes?|thinks?|thought|believes?|believed|mentioned|mentions?|suggested|suggests?)|"
-    r"(?:i|we) (?:\w+ )?(?:heard|read|was told|were told|saw (?:that|on|in)|was reading|learned that|learnt that|quote)|"
+    r"(?:i|we) (?:\w+ )?(?:heard|read (?:that|in|on|about|somewhere)|was told|were told|saw (?:that|on|in)|was reading|learned that|learnt that|quote)|"
     r"(?:says?|said|claims?|claimed|states?|stated|writes|wrote|told me|told us|thinks|mentions?|mentioned|reports|"
     r"reported|argues?|suggests?) (?:that|in|:|i|he|she|the|my|we)|\w+ (?:told|asked) (?:me|us)|(?:says?|said|writes|"
     r"wrote|claims?|claimed|told me|tells me|quotes?|reads)[:,]? *$|your (?:answer|reply|response|summary|message)|"
@@ -99,6 +112,8 @@ class Own:
 
 def own_statements(message: str) -> Iterator[Own]:
     """In order. Clauses of them may still be negated (`negated`)."""
+    if _SCENE.search(message.replace("’", "'")[:LONGEST_MESSAGE]):
+        return
     text = _without_quoted(message[:LONGEST_MESSAGE])
     for sentence in sentences(text, 0, len(text)):
         if not _states(sentence, text):
@@ -113,7 +128,7 @@ def negated(clause: str) -> bool:
 
 def _states(sentence: Sentence, text: str) -> bool:
     words = " ".join(sentence.text.replace("’", "'").split())
-    if words.rstrip("\"'”’)»* ").endswith(("?", "？", "؟", ":")) or words.startswith("¿") or "\x00" in words:
+    if words.rstrip("\"'”’)»* ").endswith(("?", "？", "؟", ":")) or words.startswith("¿") or _CONTROL.search(words):
         return False
     if len(words) < 8 or _OPEN_QUOTATION.search(words):
         return False

@@ -60,11 +60,13 @@ _OBJECT = r"(?P<object>.+)"
 
 # After the subject, in present form; `s` is optional for others than the speaker. The first that fits counts.
 _RULES: tuple[tuple[str, str], ...] = (
+    (r"(?:have |has |'ve )(?:\w+ )?lived (?:in|at) ", "LIVES_IN"),
     (r"(?:am |is |are |was |were |been )?(?:live|lives|living|reside|resides|residing|based|settled) (?:in|at) ", "LIVES_IN"),
     (r"(?:moved|relocated|emigrated)(?: (?:house|home|out|back|over))?(?: from [^,]{2,40}?)? (?:to|into) ", "MOVED_TO"),
     (r"(?:live|lives|am living|is living|are living) with ", "LIVES_WITH"),
     (r"(?:am |is |are |been )?(?:work|works|working|employed) (?:for|at|by) ", "WORKS_FOR"),
     (r"(?:started|began)(?: working| work| a (?:new )?job| my (?:new )?job)? (?:at|with) ", "WORKS_FOR"),
+    (r"(?:am |is |are )?(?:work|works|working) in ", "WORKS_IN"),
     (r"(?:got|took|accepted|found|landed) an? (?:new )?(?:job|position|role) (?:at|with) ", "WORKS_FOR"),
     (r"(?:changed|switched|moved) (?:jobs|companies|employers)(?: from [^,]{2,40}?)? to ", "WORKS_FOR"),
     (r"left [^,]{2,40}? (?:for|to join|and joined) ", "WORKS_FOR"),
@@ -73,7 +75,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"became (?:an? |the )", "WORKS_AS"),
     (r"(?:am|is|are) (?:called|named) ", "NAME"),
     (r"(?:go|goes) by ", "NAME"),
-    (r"(?:(?:am|is|are) (?:now )?|turned )(?=\d{1,3}(?: years?(?: old| of age)?)?(?:$|,| (?:now|today|yesterday|last|this|in|on)\b))", "AGE"),
+    (r"(?:(?:am|is|are) (?:now )?|turned )(?=\d{1,3}(?: years?(?: old| of age)?)?(?:$|,(?!\d)| (?:now|today|yesterday|last|this|in|on)\b))", "AGE"),
     (r"(?:am|is|are|got|been) (?:happily )?married to ", "MARRIED_TO"),
     (r"married (?=[^\W\d_a-z])", "MARRIED_TO"),
     (r"(?:was|were|am|is) born in (?!\d)", "BORN_IN"),
@@ -118,16 +120,24 @@ _VERB = re.compile(
     r"^(?P<subject>I|i|we|We|(?:[Mm]y|[Oo]ur) (?:[\w'-]+ ){0,2}?[\w'-]+|" + _NAMED + rf") {_ADV}(?P<verb>[a-z]{{3,20}})"
     r"(?P<particle> (?:to|at|in|on|for|with|from|up|out|about|into|through|over))? (?P<object>.{2,200})$"
 )
+_PAST = re.compile(
+    r"^(?:\w+ed|went|came|made|gave|wrote|took|bought|got|met|won|ran|found|built|left|lost|sold|drove|flew|grew|led|began"
+    r"|broke|chose|taught|caught|brought|spent|sent|became|fell|held|paid|drew|sang|swam|ate|wore|read)$"
+)
+_HABIT = re.compile(
+    r"^(?:cook|run|teach|sell|grow|collect|ride|paint|write|train|volunteer|manage|lead|maintain|develop|practi[sc]e|commute"
+    r"|wear|eat|drink|watch|bake|sing|dance|knit|hike|swim|code|support|sponsor|deploy|host|buy|rent|breed|coach|organi[sz]e)s?$"
+)
 _NO_VERB_TEXT = """
 think thought believe believed guess guessed suppose hope hoped wish wished wonder wondered want wanted need needed know
 knew known mean meant see feel felt bet doubt imagine assume expect expected plan planned intend consider ask asked asking
-say said tell told hear heard read remember forget forgot understand understood agree disagree appreciate thank would could
+say said tell told hear heard remember forget forgot understand understood agree disagree appreciate thank would could
 should might must shall will can may have has had been was were are being the and but who that this which with from very
 looking trying wondering asking seem seems let lets make sure get help look looks try tried used promise swear claim
 """
 _NO_VERB = frozenset(_NO_VERB_TEXT.split())
 _MOODS_TEXT = """
-sure sorry afraid glad happy curious wondering looking trying asking confused interested thinking hoping planning going
+sure bit little sorry afraid glad happy curious wondering looking trying asking confused interested thinking hoping planning going
 able unable unsure certain aware grateful thankful ready here back done good well fine ok okay great right tired bored
 hungry stuck lost worried excited having getting being about it that what so too very quite writing thrilled amazed
 sad angry late busy free available
@@ -196,10 +206,10 @@ _TRAILING = re.compile(
     re.I,
 )
 _LEADING = re.compile(
-    r"^(?:(?:well|ok|okay|yes|yeah|yep|no|oh|hi|hello|hey|hey there|btw|by the way|fyi|actually|also|so|and|but|anyway|"
+    r"^(?:(?:well|ok|okay|yes|yeah|yep|no(?=[,.!])|oh|hi|hello|hey|hey there|btw|by the way|fyi|actually|also|so|and|but|anyway|"
     r"thanks|thank you|great|cool|hmm|just so you know|for the record|note that|remember that|remember|please note that|"
     r"please remember that|as of (?:today|now)|now|today|currently|good news|update|correction|sorry|to be clear|in fact|"
-    r"of course|honestly|luckily|sadly|unfortunately|finally|then|übrigens|au fait|por cierto|a partir de ahora|"
+    r"of course|recently|lately|honestly|luckily|sadly|unfortunately|finally|then|übrigens|au fait|por cierto|a partir de ahora|"
     r"since \w+(?: \d{4})?|in (?:\w+ )?\d{4}|(?:last|this) \w+|yesterday|(?:\w+|\d+) \w+ ago)[,:!.;]? +)+",
     re.I,
 )  # fmt: skip
@@ -211,7 +221,7 @@ _CONTRACTIONS = (
     (re.compile(r"\b([Hh]e|[Ss]he|[Ii]t)'s\b"), r"\1 is"),
 )
 _BREAKS = re.compile(
-    r";\s+|\s+[–—-]\s+|,? (?:and|but|so|und|aber|et|mais|y|pero) (?=(?:I|i|we|my|our|ich|mein|meine|je|j'|mon|ma|vivo|trabajo|mi|me)\b)"
+    r";\s+|\s+[–—-]\s+|,? (?:and|but|so|und|aber|et|mais|y|pero) (?=(?:now |then |ahora )?(?:I|i|we|my|our|ich|mein|meine|je|j'|mon|ma|vivo|trabajo|mi|me)\b)"
     r"|, (?=(?:I|we|my|our)\b)"
 )
 _PRONOUNS_TEXT = "it this that these those there he she they you here everything everyone all who"
@@ -262,6 +272,8 @@ def _english(match: re.Match[str]) -> Relation | None:
     subject, thing = match["subject"], match["object"]
     if subject.lower() in _PRONOUN_NAMES:
         return None
+    if name == "AGE" and subject.lower().startswith("the "):
+        return _is(subject, thing)
     if name == "AGE":
         years = re.match(r"\d{1,3}", thing)
         return _made(subject, name, years.group()) if years else None
@@ -269,7 +281,7 @@ def _english(match: re.Match[str]) -> Relation | None:
         return _moved(subject, name, thing)
     if name == "IS":
         return _is(subject, thing)
-    if name in ("HAS", "LIKES", "STUDIES") and _EMPTY_THINGS.match(thing):
+    if name in ("HAS", "LIKES", "STUDIES") and (_EMPTY_THINGS.match(thing) or _PARTICIPLE.match(thing)):
         return None
     if name in _OF_NAMES and not _proper(thing, subject):
         name = _OF_NAMES[name]
@@ -280,6 +292,12 @@ def _proper(thing: str, subject: str) -> bool:
     """Whether the object is a name. Who writes `i` writes names small, too."""
     bare = re.sub(r"^(?:the|an?) ", "", thing)
     return not bare[:1].islower() or (subject == "i" and bare == thing)
+
+
+_PARTICIPLE = re.compile(
+    r"(?:\w+ly )?(?:been|\w+ed|seen|given|known|made|taken|gone|done|had|got|come|become|found|begun|written|heard|said|told"
+    r"|yet|to)\b"
+)  # "I have seen": the perfect of another verb
 
 
 def _rule_of(match: re.Match[str]) -> str:
@@ -310,7 +328,8 @@ _PERSON = re.compile(
 
 def _is(subject: str, thing: str, *, since_start: bool = False) -> Relation | None:
     """`my wife is Anna`: a relation of the speaker's; `the deadline is Friday`; `I am a nurse`."""
-    first = thing.split()[0].strip(",.").lower() if thing.split() else ""
+    plain = re.sub(r"^an? (?=little|bit)", "", thing)
+    first = plain.split()[0].strip(",.").lower() if plain.split() else ""
     owner = _owner(subject)
     if owner is not None:
         of, noun = owner
@@ -345,6 +364,7 @@ _COUNTED = re.compile(r"\b(?:age|number|salary|budget|height|weight|price|rent|c
 _TRADE = re.compile(r"\b(?:job|title|occupation|profession|role|position)$")
 _SEAT = re.compile(r"\b(?:office|headquarters|desk|room|apartment|flat|house|home|venue|location|destination|address)$")
 _CLOCK = re.compile(r"\d|\b(?:mon|tues|wednes|thurs|fri|satur|sun)day|noon|midnight", re.I)
+_ACTIVITY = re.compile(r"\b(?:hobby|sport|passion|pastime|favou?rite [\w ]+|subject|speciality|specialty)$")
 _JUDGED = re.compile(
     r"^(?:very|so|too|quite|really|pretty|not|nice|great|good|bad|terrible|awful|boring|fun|tight|close|coming|hard|easy"
     r"|ill|sick|fine|okay|ok|broken|missing|lost|gone|done|over|ready|late|early|full|empty|big|small|huge|old|new|high"
@@ -369,7 +389,7 @@ def _fitting(noun: str, thing: str) -> str:
     if _TRADE.search(noun):
         article = re.match(r"an? ", thing)
         return thing[article.end() :] if article else ("" if thing[:1].islower() else thing)
-    return "" if _JUDGED.match(thing) else thing
+    return "" if _JUDGED.match(thing) and not _ACTIVITY.search(noun) else thing
 
 
 def _parts(subject: str) -> tuple[str, str]:
@@ -419,7 +439,7 @@ def _verb(match: re.Match[str]) -> Relation | None:
         or (verb.endswith("ly") and len(verb) > 4)
     ):
         return None
-    if subject not in _SPEAKER and not re.search(r"(?:ed|s|t|d|ew|ook|ent|ame|ade|ave|ote)$", verb):
+    if not _PAST.search(verb) and not (_HABIT.search(verb) and not match["particle"]):
         return None
     return _made(subject, (verb + (match["particle"] or "")).upper().replace(" ", "_"), match["object"])
 

@@ -114,6 +114,25 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_evidence_version_id"), ["version_id"], unique=False)
 
     op.create_table(
+        "fact_changes",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("group_id", sa.String(length=36), nullable=False),
+        sa.Column("fact_id", sa.String(length=36), nullable=False),
+        sa.Column("kind", sa.String(length=12), nullable=False),
+        sa.Column("other_id", sa.String(length=36), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("by", sa.String(length=120), nullable=False),
+        sa.Column("before", sa.JSON(), nullable=False),
+        sa.Column("at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.Column("undone_at", aegis.database.schema.Timestamp(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_fact_changes")),
+    )
+    with op.batch_alter_table("fact_changes", schema=None) as batch_op:
+        batch_op.create_index("ix_fact_changes_fact", ["fact_id"], unique=False)
+        batch_op.create_index("ix_fact_changes_group_at", ["group_id", "at"], unique=False)
+        batch_op.create_index("ix_fact_changes_other", ["other_id"], unique=False)
+
+    op.create_table(
         "facts",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("group_id", sa.String(length=36), nullable=False),
@@ -217,6 +236,17 @@ def upgrade() -> None:
         sa.Column("closed_at", aegis.database.schema.Timestamp(), nullable=True),
         sa.PrimaryKeyConstraint("epoch", name=op.f("pk_publications")),
     )
+    op.create_table(
+        "refused_facts",
+        sa.Column("fact_id", sa.String(length=36), nullable=False),
+        sa.Column("group_id", sa.String(length=36), nullable=False),
+        sa.Column("at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.PrimaryKeyConstraint("fact_id", name=op.f("pk_refused_facts")),
+        sqlite_with_rowid=False,
+    )
+    with op.batch_alter_table("refused_facts", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_refused_facts_group_id"), ["group_id"], unique=False)
+
     op.create_table(
         "job_files",
         sa.Column("job_id", sa.String(length=36), nullable=False),
@@ -331,6 +361,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_job_files_document")
 
     op.drop_table("job_files")
+    with op.batch_alter_table("refused_facts", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_refused_facts_group_id"))
+
+    op.drop_table("refused_facts")
     op.drop_table("publications")
     op.drop_table("projections")
     with op.batch_alter_table("outbox", schema=None) as batch_op:
@@ -358,6 +392,12 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_facts_group_id"))
 
     op.drop_table("facts")
+    with op.batch_alter_table("fact_changes", schema=None) as batch_op:
+        batch_op.drop_index("ix_fact_changes_other")
+        batch_op.drop_index("ix_fact_changes_group_at")
+        batch_op.drop_index("ix_fact_changes_fact")
+
+    op.drop_table("fact_changes")
     with op.batch_alter_table("evidence", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_evidence_version_id"))
 
