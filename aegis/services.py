@@ -240,7 +240,7 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
     # Other replicas may be working on the turns that are younger than any turn may become.
     lost = _now() - timedelta(seconds=settings.chat.deadline) if shared else None
     await conversations.interrupt_running(begun_before=lost)
-    writer = await stack.enter_async_context(open_writer(settings.ollama, static.embed))
+    writer = await stack.enter_async_context(open_writer(settings, database, static.embed, _now))
     together = Projections(filled, indexing, drawing)
     stack.push_async_callback(together.aclose)
     samples = asyncio.create_task(_take_in_samples(settings, catalogue, ingestion))
