@@ -31,7 +31,8 @@ from aegis.settings import EdgeSettings, Neo4jSettings, RedisSettings, Settings,
 
 if TYPE_CHECKING:
     from inference.routing import RoutedWriter
-    from memory.conversations.store import SqlConversations
+    from memory.conversations.hot import HotTier
+    from memory.conversations.tiers import TieredConversations
     from memory.facts import Neighbourhoods
     from memory.facts.neo4j import Neo4jGraph
     from memory.facts.projection import GraphProjection
@@ -69,7 +70,7 @@ class Services:
     ingestion: Intake
     facts: FactStore
     neighbourhoods: Neighbourhoods
-    conversations: SqlConversations
+    conversations: TieredConversations
     writer: RoutedWriter
     projections: Projections
     signals: Signals
@@ -190,7 +191,6 @@ async def open_services(
 
 async def _composed(settings: Settings, folder: Path, database: Database, stack: AsyncExitStack) -> Services:
     from inference.routing import open_writer
-    from memory.conversations.store import SqlConversations
     from memory.facts.learning import Learner
     from memory.facts.store import FactStore
     from memory.mentions import GraphSearcher, MentionFollower
@@ -236,11 +236,9 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
     ingestion = await _open_ingestion(
         settings, database, outbox, catalogue, blobs, embedder, filled, leases, holder, stack
     )
-    conversations = SqlConversations(database, _now)
-    # Other replicas may be working on the turns that are younger than any turn may become.
-    lost = _now() - timedelta(seconds=settings.chat.deadline) if shared else None
-    await conversations.interrupt_running(begun_before=lost)
-    writer = await stack.enter_async_context(open_writer(settings, database, static.embed, _now))
+    conversations = await _open_conversations(settings, database, blobs, embedder, keywords, stack)
+    conversations.learned = learning.caught_up
+    writer = await stack.enter_async_context(open_writer(settings.ollama, static.embed))
     together = Projections(filled, indexing, drawing)
     stack.push_async_callback(together.aclose)
     samples = asyncio.create_task(_take_in_samples(settings, catalogue, ingestion))
@@ -393,6 +391,45 @@ async def _open_ingestion(
     intake = Intake(jobs, runner, publisher, catalogue, blobs, settings.ingestion)
     await stack.enter_async_context(intake.running())
     return intake
+
+
+async def _open_conversations(
+    settings: Settings,
+    database: Database,
+    blobs: Blobs,
+    embedder: Embedder,
+    keywords: KeywordEncoder,
+    stack: AsyncExitStack,
+) -> TieredConversations:
+    from memory.conversations.archive import STALE, Archive
+    from memory.conversations.index import TurnIndex
+    from memory.conversations.store import SqlConversations
+    from memory.conversations.tiers import TieredConversations
+
+    shared = not isinstance(settings.database, SQLiteSettings)
+    archive = Archive(database, blobs, _now)
+    store = SqlConversations(database, _now, archive)
+    # Other replicas may be working on the turns that are younger than any turn may become.
+    lost = _now() - timedelta(seconds=settings.chat.deadline) if shared else None
+    await store.interrupt_running(begun_before=lost)
+    try:
+        await archive.sweep(STALE if shared else timedelta())
+    except AegisError as error:
+        logger.warning("Archives that nobody needs any more are removed later: %s", error)
+    index = TurnIndex(database, store, embedder, keywords, _now)
+    tiers = TieredConversations(store, await _open_hot_tier(settings, stack), index, archive)
+    await stack.enter_async_context(tiers.running())
+    return tiers
+
+
+async def _open_hot_tier(settings: Settings, stack: AsyncExitStack) -> HotTier:
+    from memory.conversations.hot import ProcessHot
+
+    if not isinstance(settings.cache, RedisSettings):
+        return ProcessHot()
+    from memory.conversations.hot_redis import open_redis_hot
+
+    return await stack.enter_async_context(open_redis_hot(settings.cache))
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

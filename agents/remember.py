@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from langgraph.runtime import Runtime
 
 from aegis.scope import Scope
+from agents.prompts import PROMPT_VERSION
 from agents.state import Context, State
 from memory.conversations import Citation, Turn, TurnState
 
@@ -46,6 +47,12 @@ def turn_of(context: Context, state: State, outcome: TurnState = "done") -> Turn
         chunk_ids=tuple(hit["chunk_id"] for hit in state.get("found", ())),
         fact_ids=tuple(fact["fact_id"] for fact in state.get("facts", ())),
         mode=context.mode,
+        top_k=context.top_k,
+        as_of=context.as_of,
+        known_at=context.known_at,
+        collections=context.collections or (),
+        filters=context.filters,
+        prompt_version=PROMPT_VERSION,
         model=state.get("model", ""),
         tokens_in=state.get("tokens_in", 0),
         tokens_out=state.get("tokens_out", 0),

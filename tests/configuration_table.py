@@ -80,7 +80,7 @@ def _default(info: FieldInfo) -> str:
         return "required"
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
-    if isinstance(value, bool | tuple | dict):
+    if isinstance(value, bool | tuple):
         return f"`{json.dumps(value)}`"
     return f"`{value}`" if value not in ("", None) else "empty"
 
@@ -93,8 +93,6 @@ def _allowed(info: FieldInfo) -> str:
         return "`true`, `false`"
     if get_origin(annotation) is tuple:
         return "JSON list"
-    if get_origin(annotation) is dict:
-        return "JSON object"
     plain = next(each for each in (get_args(annotation) or (annotation,)) if each is not NoneType)
     return f"{PLAIN[plain]}{_bounds(info)}"
 
@@ -119,7 +117,6 @@ class Heading(Enum):
     blobs = "Original files"
     embedder = "Embeddings"
     ollama = "Language model"
-    cloud = "Cloud providers"
     retrieval = "Retrieval"
     ingestion = "Ingestion"
     chat = "Chat"

@@ -16,7 +16,6 @@ from aegis.database.migrations import HERE, config
 TABLES = (
     "aegis.database.outbox",
     "aegis.database.leases",
-    "inference.budgets",
     "retrieval.catalogue",
     "retrieval.ingestion.publishing",
     "retrieval.ingestion.jobs",

@@ -22,7 +22,7 @@ from aegis.folder import FORMAT, current_owner, recorded_format
 from aegis.settings import EdgeSettings, EmbedderSettings, Settings, SQLiteSettings, WordLlamaSettings
 
 if TYPE_CHECKING:
-    from inference.ollama_servers import ModelStatus
+    from inference.routing import ModelStatus
 
 ENOUGH_DISK = 2 * 1024**3
 
@@ -174,7 +174,7 @@ def _port(settings: Settings) -> Finding:
 
 
 async def _model_servers(settings: Settings) -> list[Finding]:
-    from inference.ollama_servers import survey
+    from inference.routing import survey
 
     configured, *others = await survey(settings.ollama)
     findings = [_model_server(configured)]

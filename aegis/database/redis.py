@@ -16,10 +16,10 @@ from aegis.settings import RedisSettings
 
 
 @asynccontextmanager
-async def open_redis(settings: RedisSettings) -> AsyncGenerator[Any]:
+async def open_redis(settings: RedisSettings, connections: int = 8) -> AsyncGenerator[Any]:
     """A `redis.asyncio.Redis` over bytes, with a pool of its own. It connects with its first command, and fails in it:
     a server that is away keeps nobody from starting. Raises ConfigurationError for an address that is none."""
-    client = _client(settings)
+    client = _client(settings, connections)
     try:
         yield client
     finally:
@@ -27,7 +27,7 @@ async def open_redis(settings: RedisSettings) -> AsyncGenerator[Any]:
             await client.aclose()
 
 
-def _client(settings: RedisSettings) -> Any:
+def _client(settings: RedisSettings, connections: int) -> Any:
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
@@ -37,7 +37,7 @@ def _client(settings: RedisSettings) -> Any:
             settings.url.get_secret_value(),
             socket_connect_timeout=settings.timeout,
             socket_timeout=settings.timeout,
-            max_connections=8,
+            max_connections=connections,
             retry=Retry(NoBackoff(), 0),  # a reconnect behind our back would hide that signals were missed
         )
     except ValueError as error:

@@ -1,5 +1,9 @@
 """Conversations and their turns. One record serves history, evals, the page and debugging.
 
+Three tiers: every turn is committed to the relational store first (`store.py`); the last RECENT turns of a live
+conversation also stand in the hot tier (`hot.py`); bodies beyond the last KEPT turns stand in an archive (`archive.py`)
+and are read back when asked for. `tiers.py` puts them together, `index.py` searches all of them.
+
 A turn is committed twice: with its question before it runs, with its answer when it is done; a crash in between
 leaves a turn in state `running`, which the next start marks as interrupted (`interrupt_running`).
 """
@@ -11,11 +15,16 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from aegis.scope import Scope
 
 MAX_TITLE = 80
+RECENT = 5  # turns of a live conversation in the hot tier: 10 messages
+KEPT = 25  # turns of a conversation whose bodies stand in the relational store, at most: 50 messages
 
 TurnState = Literal["running", "done", "failed", "stopped", "interrupted"]
+SAID: tuple[TurnState, ...] = ("done", "stopped")  # turns that later ones can refer to
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,12 @@ class Turn:
     chunk_ids: tuple[str, ...] = ()
     fact_ids: tuple[str, ...] = ()
     mode: str = "hybrid"
+    top_k: int = 0  # as asked, like the next four: with them the turn can be run again; 0: not recorded
+    as_of: str | None = None
+    known_at: int | None = None
+    collections: tuple[str, ...] = ()
+    filters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    prompt_version: str = ""
     model: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
@@ -76,8 +91,39 @@ class Conversation:
         return f"{micros(self.updated_at)}:{self.id}"
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A turn that a search found; scores compare within one search only."""
+
+    turn: Turn
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What went with a conversation. `further`: by name, what others had drawn from it (facts, saved answers)."""
+
+    conversation_id: str
+    turns: int
+    archives: int
+    further: Mapping[str, int]
+
+
+class Forgetting(Protocol):
+    """Whoever keeps something drawn from a conversation. Handed to the store, asked when a conversation is erased."""
+
+    @property
+    def name(self) -> str:
+        """What it keeps, as a receipt says it: "facts", "saved answers"."""
+        ...
+
+    async def forget(self, connection: AsyncConnection, scope: Scope, conversation_id: str) -> int:
+        """Erase it, rows in the transaction that erases the conversation; how many."""
+        ...
+
+
 class Conversations(Protocol):
-    """The port. Another user's conversation is NotFound, never Forbidden. Adapter: `SqlConversations` below."""
+    """The port. Another user's conversation is NotFound, never Forbidden. Adapters: `store.py`, `tiers.py`."""
 
     async def begin(self, scope: Scope, turn: Turn) -> None:
         """Commit the question; makes the conversation when it is new, its title from the question."""
@@ -89,6 +135,14 @@ class Conversations(Protocol):
 
     async def history(self, scope: Scope, conversation_id: str, *, last: int | None = None) -> list[Turn]:
         """Turns in order; only the last few when asked. An unknown conversation has none."""
+        ...
+
+    async def page(self, scope: Scope, conversation_id: str, *, after: int, limit: int) -> list[Turn]:
+        """Turns in order, passing over the first `after`."""
+        ...
+
+    async def recent(self, scope: Scope, conversation_id: str) -> Sequence[Turn]:
+        """The last turns that were answered, in order, at most RECENT."""
         ...
 
     async def get(self, scope: Scope, conversation_id: str) -> Conversation: ...
@@ -108,7 +162,7 @@ class Conversations(Protocol):
 
     async def rename(self, scope: Scope, conversation_id: str, title: str) -> Conversation: ...
 
-    async def delete(self, scope: Scope, conversation_id: str) -> None:
+    async def delete(self, scope: Scope, conversation_id: str) -> Receipt:
         """With all its turns. Stop what still runs in it first: finishing a turn makes its conversation anew."""
         ...
 

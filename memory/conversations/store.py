@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,21 +13,29 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.database import Database
 from aegis.database.outbox import append
+from aegis.database.schema import insert_missing
 from aegis.errors import InvalidInput, NotFound
 from aegis.scope import Scope
-from memory.conversations import MAX_TITLE, Citation, Conversation, Turn, plain, title_of
-from memory.conversations.tables import TURNS_TOPIC, conversations, turns
+from memory.conversations import MAX_TITLE, RECENT, SAID, Conversation, Forgetting, Receipt, Turn, plain, title_of
+from memory.conversations.archive import Archive
+from memory.conversations.record import COLUMNS, record_of, safe, turn_of
+from memory.conversations.tables import TURNS_TOPIC, archives, conversations, turns, unindexed
 from memory.facts.store import column, remove_episodes
 
 MAX_WORDS = 12  # of a question, used to find earlier turns
 
 
 class SqlConversations:
-    """The port on the relational store, SQLite or PostgreSQL."""
+    """The port on the relational store. `archive` reads back the bodies that no longer stand in the rows.
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    `forgetting` is asked when a conversation is erased; whoever draws something from turns adds itself there.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], datetime], archive: Archive | None = None) -> None:
         self._database = database
         self._clock = clock
+        self._archive = archive
+        self.forgetting: list[Forgetting] = []
 
     async def begin(self, scope: Scope, turn: Turn) -> None:
         async with self._database.write() as connection:
@@ -36,15 +43,23 @@ class SqlConversations:
             await self._add(connection, turn)
 
     async def finish(self, scope: Scope, turn: Turn) -> None:
+        await self.save(scope, turn)
+
+    async def save(self, scope: Scope, turn: Turn) -> tuple[int, Turn]:
+        """What `finish` does; the conversation's new version, and the turn as it stands now."""
+        said = {"question": plain(turn.question), "answer": plain(turn.answer), "record": record_of(turn)}
+        mine = (turns.c.id == turn.id, turns.c.conversation_id == turn.conversation_id)
         async with self._database.write() as connection:
-            await self._enter(connection, scope, turn)
+            version = await self._enter(connection, scope, turn, more=1)
             changed = await connection.execute(
-                update(turns)
-                .where(turns.c.id == turn.id, turns.c.conversation_id == turn.conversation_id)
-                .values(state=turn.state, answer=plain(turn.answer), record=_record(turn))
+                update(turns).where(*mine).values(state=turn.state, archive=None, **said)
             )
             if not changed.rowcount:
                 await self._add(connection, turn)
+            row = {"turn_id": turn.id, "owner": scope.user}
+            await connection.execute(insert_missing(unindexed, connection.dialect.name).values(**row))
+            stored = (await connection.execute(select(turns).where(*mine))).mappings().one()
+        return version, turn_of({key: stored[key] for key in COLUMNS}, stored["record"])
 
     async def history(self, scope: Scope, conversation_id: str, *, last: int | None = None) -> list[Turn]:
         query = _turn_query(scope).where(turns.c.conversation_id == conversation_id)
@@ -52,8 +67,22 @@ class SqlConversations:
             return await self._turns(query.order_by(turns.c.ordinal))
         return (await self._turns(query.order_by(turns.c.ordinal.desc()).limit(last)))[::-1]
 
+    async def page(self, scope: Scope, conversation_id: str, *, after: int, limit: int) -> list[Turn]:
+        query = _turn_query(scope).where(turns.c.conversation_id == conversation_id).order_by(turns.c.ordinal)
+        return await self._turns(query.offset(after).limit(limit))
+
+    async def recent(self, scope: Scope, conversation_id: str) -> Sequence[Turn]:
+        query = _turn_query(scope).where(turns.c.conversation_id == conversation_id, turns.c.state.in_(SAID))
+        return (await self._turns(query.order_by(turns.c.ordinal.desc()).limit(RECENT)))[::-1]
+
+    async def version(self, scope: Scope, conversation_id: str) -> int | None:
+        """Grows with every change of what was said. None where there is no such conversation."""
+        query = select(conversations.c.version).where(_mine(scope, conversation_id))
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).scalar_one_or_none()
+
     async def get(self, scope: Scope, conversation_id: str) -> Conversation:
-        query = select(conversations).where(_mine(scope, conversation_id))
+        query = select(*_HEAD).where(_mine(scope, conversation_id))
         async with self._database.read() as connection:
             row = (await connection.execute(query)).mappings().one_or_none()
         if row is None:
@@ -61,12 +90,13 @@ class SqlConversations:
         return Conversation(**row)
 
     async def list(
-        self, scope: Scope, *, before: str = "", limit: int = 50, holding: str = ""
+        self, scope: Scope, *, before: str = "", limit: int = 50, holding: str = "", also: Sequence[str] = ()
     ) -> Sequence[Conversation]:
+        """`also`: conversations that hold what is looked for, found elsewhere."""
         table = conversations.c
-        query = select(conversations).where(table.owner == scope.user)
+        query = select(*_HEAD).where(table.owner == scope.user)
         if holding:
-            query = query.where(_holds(plain(holding)))
+            query = query.where(or_(_holds(plain(holding)), table.id.in_(also)))
         if before:
             when, identifier = _cursor(before)
             query = query.where(or_(table.updated_at < when, and_(table.updated_at == when, table.id < identifier)))
@@ -79,6 +109,22 @@ class SqlConversations:
         if not found:
             raise _no_turn(turn_id)
         return found[0]
+
+    async def turns(self, scope: Scope, ids: Sequence[str]) -> Mapping[str, Turn]:
+        """Those of these that are the user's, by id."""
+        found = await self._turns(_turn_query(scope).where(turns.c.id.in_(ids)))
+        return {turn.id: turn for turn in found}
+
+    async def places(self, scope: Scope, ids: Sequence[str]) -> Sequence[str]:
+        """Conversations that these turns of the user stand in."""
+        query = (
+            select(turns.c.conversation_id)
+            .distinct()
+            .join(conversations, conversations.c.id == turns.c.conversation_id)
+            .where(conversations.c.owner == scope.user, turns.c.id.in_(ids))
+        )
+        async with self._database.read() as connection:
+            return list((await connection.execute(query)).scalars())
 
     async def mentioning(self, scope: Scope, words: Sequence[str], *, limit: int = 50) -> Sequence[Turn]:
         if not words:
@@ -103,19 +149,51 @@ class SqlConversations:
                 raise _no_conversation(conversation_id)
         return await self.get(scope, conversation_id)
 
-    async def delete(self, scope: Scope, conversation_id: str) -> None:
-        of_it = select(turns.c.id).join(conversations).where(_mine(scope, conversation_id))
+    async def delete(self, scope: Scope, conversation_id: str) -> Receipt:
+        """Archived bodies are doomed in the same transaction; `Archive.sweep` removes their files."""
+        of_it = select(turns.c.id).where(turns.c.conversation_id == conversation_id)
         async with self._database.write() as connection:
-            await remove_episodes(connection, await column(connection, of_it))
-            if not (await connection.execute(delete(conversations).where(_mine(scope, conversation_id)))).rowcount:
+            if not (await connection.execute(_held(scope, conversation_id))).rowcount:
                 raise _no_conversation(conversation_id)
+            told = await column(connection, of_it)
+            further = {"facts": await remove_episodes(connection, told)}
+            further |= {one.name: await one.forget(connection, scope, conversation_id) for one in self.forgetting}
+            doomed = await connection.execute(
+                update(archives).where(archives.c.conversation_id == conversation_id).values(state="doomed")
+            )
+            await connection.execute(delete(conversations).where(_mine(scope, conversation_id)))
+        return Receipt(conversation_id, len(told), doomed.rowcount, further)
 
     async def feedback(self, scope: Scope, turn_id: str, feedback: Mapping[str, Any] | None) -> None:
         mine = select(conversations.c.id).where(conversations.c.owner == scope.user)
         change = update(turns).where(turns.c.id == turn_id, turns.c.conversation_id.in_(mine))
+        spoken = select(turns.c.conversation_id).where(turns.c.id == turn_id).scalar_subquery()
+        newer = update(conversations).where(conversations.c.id == spoken)
         async with self._database.write() as connection:
-            if not (await connection.execute(change.values(feedback=_safe(feedback)))).rowcount:
+            if not (await connection.execute(change.values(feedback=safe(feedback)))).rowcount:
                 raise _no_turn(turn_id)
+            await connection.execute(newer.values(version=conversations.c.version + 1))
+
+    async def take_in(self, scope: Scope, conversation: Conversation, told: Sequence[Turn]) -> int:
+        """Add turns that were exported, under their ids, title and times; those that are there stay as they are.
+
+        How many were added. Raises NotFound where the id is another user's.
+        """
+        values = {"id": conversation.id, "owner": scope.user, "title": title_of(conversation.title) or "..."}
+        times = {"created_at": conversation.created_at, "updated_at": conversation.updated_at}
+        async with self._database.write() as connection:
+            dialect = connection.dialect.name
+            new = insert_missing(conversations, dialect).values(**values, **times, version=0, summary="", summed=0)
+            await connection.execute(new)
+            if not (await connection.execute(_held(scope, conversation.id))).rowcount:
+                raise _no_conversation(conversation.id)
+            known = set((await connection.execute(select(turns.c.id).where(_one_of(told)))).scalars())
+            fresh = [turn for turn in told if turn.id not in known]
+            for turn in fresh:
+                await self._add(connection, turn)
+                row = {"turn_id": turn.id, "owner": scope.user}
+                await connection.execute(insert_missing(unindexed, dialect).values(**row))
+        return len(fresh)
 
     async def interrupt_running(self, *, begun_before: datetime | None = None) -> int:
         """Mark turns that nobody works on any more; returns how many.
@@ -128,19 +206,28 @@ class SqlConversations:
         async with self._database.write() as connection:
             return (await connection.execute(change.values(state="interrupted"))).rowcount
 
-    async def _enter(self, connection: AsyncConnection, scope: Scope, turn: Turn) -> None:
-        """Make the conversation or touch it, and hold its row, so that its turns are numbered one at a time."""
+    async def _enter(self, connection: AsyncConnection, scope: Scope, turn: Turn, more: int = 0) -> int:
+        """Make the conversation or touch it, and hold its row, so that its turns are numbered one at a time.
+
+        Its version, `more` than before.
+        """
         now = self._clock()
         insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(conversations)
         new = {"id": turn.conversation_id, "owner": scope.user, "title": title_of(turn.question) or "..."}
+        times = {"created_at": now, "updated_at": now}
         await connection.execute(
-            insert.values(**new, created_at=now, updated_at=now).on_conflict_do_nothing(index_elements=["id"])
+            insert.values(**new, **times, version=0, summary="", summed=0).on_conflict_do_nothing(index_elements=["id"])
         )
         touched = await connection.execute(
-            update(conversations).where(_mine(scope, turn.conversation_id)).values(updated_at=now)
+            update(conversations)
+            .where(_mine(scope, turn.conversation_id))
+            .values(updated_at=now, version=conversations.c.version + more)
+            .returning(conversations.c.version)
         )
-        if not touched.rowcount:
+        version = touched.scalar_one_or_none()
+        if version is None:
             raise _no_conversation(turn.conversation_id)
+        return version
 
     async def _add(self, connection: AsyncConnection, turn: Turn) -> None:
         last = select(func.coalesce(func.max(turns.c.ordinal), 0)).where(
@@ -154,8 +241,8 @@ class SqlConversations:
                 state=turn.state,
                 question=plain(turn.question),
                 answer=plain(turn.answer),
-                record=_record(turn),
-                feedback=_safe(turn.feedback),
+                record=record_of(turn),
+                feedback=safe(turn.feedback),
                 created_at=turn.created_at or self._clock(),
             )
         )
@@ -163,11 +250,31 @@ class SqlConversations:
 
     async def _turns(self, query: Any) -> list[Turn]:
         async with self._database.read() as connection:
-            return [_turn(row) for row in (await connection.execute(query)).mappings()]
+            rows = (await connection.execute(query)).mappings().all()
+        bodies = await self._bodies({row["archive"] for row in rows if row["archive"]})
+        found = [_turn(row, bodies) for row in rows]
+        return [turn for turn in found if turn is not None]
+
+    async def _bodies(self, digests: set[str]) -> Mapping[str, Turn]:
+        if not digests or self._archive is None:
+            return {}
+        return await self._archive.bodies(digests)
+
+
+_HEAD = tuple(conversations.c[name] for name in ("id", "owner", "title", "created_at", "updated_at"))
 
 
 def _mine(scope: Scope, conversation_id: str) -> Any:
     return and_(conversations.c.id == conversation_id, conversations.c.owner == scope.user)
+
+
+def _held(scope: Scope, conversation_id: str) -> Any:
+    """Changes nothing that was said, and holds the row until the transaction ends."""
+    return update(conversations).where(_mine(scope, conversation_id)).values(version=conversations.c.version + 1)
+
+
+def _one_of(told: Sequence[Turn]) -> Any:
+    return turns.c.id.in_([turn.id for turn in told])
 
 
 def _holds(words: str) -> Any:
@@ -181,32 +288,12 @@ def _turn_query(scope: Scope) -> Any:
     return select(turns).join(conversations, conversations.c.id == turns.c.conversation_id).where(owned)
 
 
-_COLUMNS = ("id", "conversation_id", "question", "state", "answer", "feedback", "created_at")
-_TUPLES = ("chunk_ids", "fact_ids", "steps", "notes")
-
-
-def _record(turn: Turn) -> dict[str, Any]:
-    return {key: _safe(value) for key, value in asdict(turn).items() if key not in _COLUMNS}
-
-
-def _turn(row: RowMapping) -> Turn:
-    record = dict(row["record"])
-    record["citations"] = tuple(Citation(**citation) for citation in record.get("citations", ()))
-    record.update({key: tuple(record.get(key, ())) for key in _TUPLES})
-    return Turn(**{key: row[key] for key in _COLUMNS}, **record)
-
-
-def _safe(value: Any) -> Any:
-    """The same as every JSON column takes it: finite numbers, clean text, lists."""
-    if isinstance(value, str):
-        return plain(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {plain(str(key)): _safe(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_safe(item) for item in value]
-    return value if value is None or isinstance(value, bool | int) else plain(str(value))
+def _turn(row: RowMapping, bodies: Mapping[str, Turn]) -> Turn | None:
+    """None for a turn whose conversation was erased, with its archive, after its row was read."""
+    if not row["archive"]:
+        return turn_of({key: row[key] for key in COLUMNS}, row["record"])
+    body = bodies.get(row["id"])
+    return body and replace(body, state=row["state"], feedback=row["feedback"], created_at=row["created_at"])
 
 
 def _cursor(text: str) -> tuple[datetime, str]:

@@ -218,8 +218,11 @@ class GraphWriter:
         await remove_episodes(connection, of_version)
 
 
-async def remove_episodes(connection: AsyncConnection, episode_ids: Sequence[str]) -> None:
-    """Take what these episodes prove away: each fact with its last evidence, each entity with its last mention."""
+async def remove_episodes(connection: AsyncConnection, episode_ids: Sequence[str]) -> int:
+    """Take what these episodes prove away: each fact with its last evidence, each entity with its last mention.
+
+    How many facts went.
+    """
     from memory.facts.history import forget_sources  # which puts facts back by what is here
 
     touched: set[str] = set()
@@ -233,6 +236,7 @@ async def remove_episodes(connection: AsyncConnection, episode_ids: Sequence[str
             await connection.execute(delete(table).where(table.c[name].in_(part)))
     gone = await drop_unsupported(connection, sorted(touched), sorted(spoken_of))
     await forget_sources(connection, gone, episode_ids)
+    return len(gone)
 
 
 async def refused_of(connection: AsyncConnection, group: str) -> set[str]:

@@ -5,67 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from aegis.database import Database
 from aegis.errors import InvalidInput, NotFound
-from aegis.scope import Scope, new_id
-from memory.conversations import MAX_TITLE, Citation, Turn, title_of
+from aegis.scope import new_id
+from memory.conversations import MAX_TITLE, RECENT, Conversations, title_of
 from memory.conversations.store import SqlConversations
 from memory.conversations.tables import turns
-
-ANN = Scope("ann")
-BOB = Scope("bob")
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+from tests.memory.conversations.talks import ANN, BOB, START, answered, asked, tiers
 
 
-class Clock:
-    """One second later at each look."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> datetime:
-        self.now += timedelta(seconds=1)
-        return self.now
+@pytest.fixture(params=["rows", "tiers"])
+def store(request: pytest.FixtureRequest, any_database: Database, tmp_path: Path) -> Conversations:
+    kept = tiers(any_database, tmp_path)
+    return kept if request.param == "tiers" else kept.store
 
 
 @pytest.fixture
-def store(any_database: Database) -> SqlConversations:
-    return SqlConversations(any_database, Clock())
+def rows(any_database: Database, tmp_path: Path) -> SqlConversations:
+    return tiers(any_database, tmp_path).store
 
 
-def asked(question: str = "What is Qdrant?", conversation: str | None = None) -> Turn:
-    return Turn(new_id(), conversation or new_id(), question)
-
-
-CITATION = Citation(1, "d", "v", "c", "file:///a.md", "A", 3, 9, "vector", 0.75, page="2", heading="Intro > Why")
-
-
-def answered(turn: Turn) -> Turn:
-    return replace(
-        turn,
-        state="done",
-        answer="A vector database [1].",
-        standalone="What is Qdrant?",
-        route="retrieve",
-        citations=(CITATION,),
-        chunk_ids=("c", "c2"),
-        fact_ids=("f",),
-        model="extractive",
-        tokens_in=10,
-        tokens_out=5,
-        epoch=7,
-        timings={"retrieve": 1.25},
-        steps=({"node": "retrieve", "detail": {"hits": 2}},),
-        notes=("No model is configured.",),
-    )
-
-
-async def test_turn_is_there_from_its_question_on_and_whole_when_finished(store: SqlConversations) -> None:
+async def test_turn_is_there_from_its_question_on_and_whole_when_finished(store: Conversations) -> None:
     turn = asked()
     await store.begin(ANN, turn)
     assert [(seen.state, seen.question) for seen in await store.history(ANN, turn.conversation_id)] == [
@@ -77,7 +42,7 @@ async def test_turn_is_there_from_its_question_on_and_whole_when_finished(store:
     assert seen == await store.turn(ANN, turn.id)
 
 
-async def test_finish_needs_no_begin_and_may_be_repeated(store: SqlConversations) -> None:
+async def test_finish_needs_no_begin_and_may_be_repeated(store: Conversations) -> None:
     turn = answered(asked())
     await store.finish(ANN, turn)
     await store.feedback(ANN, turn.id, {"value": 1})
@@ -86,7 +51,7 @@ async def test_finish_needs_no_begin_and_may_be_repeated(store: SqlConversations
     assert (seen.answer, seen.feedback) == ("Better.", {"value": 1})
 
 
-async def test_a_turn_the_store_dislikes_is_kept_all_the_same(store: SqlConversations) -> None:
+async def test_a_turn_the_store_dislikes_is_kept_all_the_same(store: Conversations) -> None:
     turn = replace(answered(asked("nul \0 and half \ud83d pair")), timings={"x": float("nan")}, answer="a\0b")
     await store.finish(ANN, turn)
     [seen] = await store.history(ANN, turn.conversation_id)
@@ -94,13 +59,15 @@ async def test_a_turn_the_store_dislikes_is_kept_all_the_same(store: SqlConversa
     json.dumps(seen.timings, allow_nan=False)
 
 
-async def test_nothing_of_another_user_is_seen_or_changed(store: SqlConversations) -> None:
+async def test_nothing_of_another_user_is_seen_or_changed(store: Conversations) -> None:
     turn = asked()
     await store.finish(ANN, answered(turn))
     conversation = turn.conversation_id
     assert await store.history(BOB, conversation) == []
     assert await store.list(BOB) == []
     assert await store.mentioning(BOB, ["Qdrant"]) == []
+    assert list(await store.recent(BOB, conversation)) == []
+    assert await store.page(BOB, conversation, after=0, limit=9) == []
     for attempt in (
         store.get(BOB, conversation),
         store.turn(BOB, turn.id),
@@ -117,7 +84,7 @@ async def test_nothing_of_another_user_is_seen_or_changed(store: SqlConversation
     assert (await store.get(ANN, conversation)).title == "What is Qdrant?"
 
 
-async def test_turns_at_once_get_numbers_of_their_own(store: SqlConversations, any_database: Database) -> None:
+async def test_turns_at_once_get_numbers_of_their_own(store: Conversations, any_database: Database) -> None:
     conversation = new_id()
     many = [asked(f"Question {number}?", conversation) for number in range(12)]
     await asyncio.gather(*(store.begin(ANN, turn) for turn in many))
@@ -129,7 +96,7 @@ async def test_turns_at_once_get_numbers_of_their_own(store: SqlConversations, a
     assert [turn.state for turn in await store.history(ANN, conversation)] == ["done"] * 12
 
 
-async def test_history_gives_the_last_turns_in_order(store: SqlConversations) -> None:
+async def test_history_gives_the_last_turns_in_order(store: Conversations) -> None:
     conversation = new_id()
     for number in range(5):
         await store.finish(ANN, asked(f"{number}?", conversation))
@@ -138,7 +105,33 @@ async def test_history_gives_the_last_turns_in_order(store: SqlConversations) ->
     assert await store.history(ANN, new_id()) == []
 
 
-async def test_list_pages_newest_first_without_gaps(store: SqlConversations) -> None:
+async def test_recent_are_the_last_answered_turns_as_they_are_kept(store: Conversations) -> None:
+    conversation = new_id()
+    for number in range(8):
+        turn = asked(f"{number}?", conversation)
+        await store.begin(ANN, turn)
+        assert [one.question for one in await store.recent(ANN, conversation)] == [
+            f"{back}?" for back in range(max(0, number - RECENT), number)
+        ]
+        await store.finish(ANN, answered(turn))
+    await store.finish(ANN, replace(asked("failed?", conversation), state="failed"))
+    everything = await store.history(ANN, conversation)
+    assert list(await store.recent(ANN, conversation)) == everything[3:8]
+    await store.feedback(ANN, everything[7].id, {"value": -1})
+    assert [one.feedback for one in await store.recent(ANN, conversation)][-1] == {"value": -1}
+    assert await store.page(ANN, conversation, after=2, limit=3) == everything[2:5]
+
+
+async def test_deleting_tells_what_went(store: Conversations) -> None:
+    turn = asked()
+    await store.begin(ANN, turn)
+    await store.finish(ANN, answered(asked(conversation=turn.conversation_id)))
+    receipt = await store.delete(ANN, turn.conversation_id)
+    assert (receipt.turns, receipt.archives, dict(receipt.further)) == (2, 0, {"facts": 0})
+    assert list(await store.recent(ANN, turn.conversation_id)) == []
+
+
+async def test_list_pages_newest_first_without_gaps(store: Conversations) -> None:
     ids = [new_id() for _ in range(5)]
     for identifier in ids:
         await store.begin(ANN, asked(conversation=identifier))
@@ -154,7 +147,7 @@ async def test_list_pages_newest_first_without_gaps(store: SqlConversations) -> 
             await store.list(ANN, before=wrong)
 
 
-async def test_rename_and_delete(store: SqlConversations, any_database: Database) -> None:
+async def test_rename_and_delete(store: Conversations, any_database: Database) -> None:
     turn = asked("x" * 500)
     await store.begin(ANN, turn)
     assert len((await store.get(ANN, turn.conversation_id)).title) <= MAX_TITLE
@@ -168,7 +161,8 @@ async def test_rename_and_delete(store: SqlConversations, any_database: Database
         assert (await connection.execute(select(turns))).all() == []
 
 
-async def test_turns_of_a_dead_process_are_marked_interrupted(store: SqlConversations) -> None:
+async def test_turns_of_a_dead_process_are_marked_interrupted(rows: SqlConversations) -> None:
+    store = rows
     left, done = asked(), asked()
     await store.begin(ANN, left)
     await store.finish(ANN, answered(done))
@@ -180,7 +174,7 @@ async def test_turns_of_a_dead_process_are_marked_interrupted(store: SqlConversa
     assert (await store.turn(ANN, left.id)).state == "done"
 
 
-async def test_mentioning_finds_finished_turns_by_word(store: SqlConversations) -> None:
+async def test_mentioning_finds_finished_turns_by_word(store: Conversations) -> None:
     about_dogs = replace(asked("My dog is called Bello."), state="done", answer="Noted.")
     about_cats = replace(asked("And cats?"), state="done", answer="Cats are 100% fine.")
     for turn in (about_dogs, about_cats):

@@ -26,19 +26,15 @@ def upgrade() -> None:
         batch_op.create_index("ix_aliases_group_key", ["group_id", "key"], unique=False)
 
     op.create_table(
-        "budgets",
-        sa.Column("subject", sa.String(length=140), nullable=False),
-        sa.Column("period", sa.String(length=10), nullable=False),
-        sa.Column("held", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("subject", "period", name=op.f("pk_budgets")),
-    )
-    op.create_table(
         "conversations",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("owner", sa.String(length=120), nullable=False),
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("created_at", aegis.database.schema.Timestamp(), nullable=False),
         sa.Column("updated_at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("summary", sa.Text(), nullable=False),
+        sa.Column("summed", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
     )
     with op.batch_alter_table("conversations", schema=None) as batch_op:
@@ -255,21 +251,18 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_refused_facts_group_id"), ["group_id"], unique=False)
 
     op.create_table(
-        "spendings",
-        sa.Column("id", sa.String(length=36), nullable=False),
-        sa.Column("provider", sa.String(length=40), nullable=False),
-        sa.Column("owner", sa.String(length=120), nullable=False),
-        sa.Column("model", sa.String(length=200), nullable=False),
-        sa.Column("state", sa.String(length=12), nullable=False),
-        sa.Column("nano_dollars", sa.BigInteger(), nullable=False),
-        sa.Column("tokens_in", sa.Integer(), nullable=False),
-        sa.Column("tokens_out", sa.Integer(), nullable=False),
-        sa.Column("day", sa.String(length=10), nullable=False),
-        sa.Column("leased_until", aegis.database.schema.Timestamp(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_spendings")),
+        "turn_archives",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("conversation_id", sa.String(length=36), nullable=False),
+        sa.Column("state", sa.String(length=8), nullable=False),
+        sa.Column("turns", sa.Integer(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("written_at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_turn_archives")),
     )
-    with op.batch_alter_table("spendings", schema=None) as batch_op:
-        batch_op.create_index("ix_spendings_state_leased", ["state", "leased_until"], unique=False)
+    with op.batch_alter_table("turn_archives", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_turn_archives_conversation_id"), ["conversation_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_turn_archives_state"), ["state"], unique=False)
 
     op.create_table(
         "job_files",
@@ -306,6 +299,7 @@ def upgrade() -> None:
         sa.Column("answer", sa.Text(), nullable=False),
         sa.Column("record", sa.JSON(), nullable=False),
         sa.Column("feedback", sa.JSON(), nullable=True),
+        sa.Column("archive", sa.String(length=64), nullable=True),
         sa.Column("created_at", aegis.database.schema.Timestamp(), nullable=False),
         sa.ForeignKeyConstraint(
             ["conversation_id"], ["conversations.id"], name=op.f("fk_turns_conversation_id"), ondelete="CASCADE"
@@ -362,11 +356,45 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name=op.f("fk_texts_version_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("version_id", "start", name=op.f("pk_texts")),
     )
+    op.create_table(
+        "turn_vectors",
+        sa.Column("turn_id", sa.String(length=36), nullable=False),
+        sa.Column("owner", sa.String(length=120), nullable=False),
+        sa.Column("conversation_id", sa.String(length=36), nullable=False),
+        sa.Column("encoder", sa.String(length=80), nullable=False),
+        sa.Column("dense", sa.LargeBinary(), nullable=False),
+        sa.Column("terms", sa.LargeBinary(), nullable=False),
+        sa.Column("weights", sa.LargeBinary(), nullable=False),
+        sa.Column("written_at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_turn_vectors_turn_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("turn_id", name=op.f("pk_turn_vectors")),
+    )
+    with op.batch_alter_table("turn_vectors", schema=None) as batch_op:
+        batch_op.create_index("ix_turn_vectors_owner_written", ["owner", "written_at"], unique=False)
+
+    op.create_table(
+        "turns_unindexed",
+        sa.Column("turn_id", sa.String(length=36), nullable=False),
+        sa.Column("owner", sa.String(length=120), nullable=False),
+        sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_turns_unindexed_turn_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("turn_id", name=op.f("pk_turns_unindexed")),
+    )
+    with op.batch_alter_table("turns_unindexed", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_turns_unindexed_owner"), ["owner"], unique=False)
+
     # ### end Alembic commands ###
 
 
 def downgrade() -> None:
     # ### commands auto generated by Alembic - please adjust! ###
+    with op.batch_alter_table("turns_unindexed", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_turns_unindexed_owner"))
+
+    op.drop_table("turns_unindexed")
+    with op.batch_alter_table("turn_vectors", schema=None) as batch_op:
+        batch_op.drop_index("ix_turn_vectors_owner_written")
+
+    op.drop_table("turn_vectors")
     op.drop_table("texts")
     with op.batch_alter_table("chunks", schema=None) as batch_op:
         batch_op.drop_index("ix_chunks_version_ordinal")
@@ -385,10 +413,11 @@ def downgrade() -> None:
         batch_op.drop_index("ix_job_files_document")
 
     op.drop_table("job_files")
-    with op.batch_alter_table("spendings", schema=None) as batch_op:
-        batch_op.drop_index("ix_spendings_state_leased")
+    with op.batch_alter_table("turn_archives", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_turn_archives_state"))
+        batch_op.drop_index(batch_op.f("ix_turn_archives_conversation_id"))
 
-    op.drop_table("spendings")
+    op.drop_table("turn_archives")
     with op.batch_alter_table("refused_facts", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_refused_facts_group_id"))
 
@@ -449,7 +478,6 @@ def downgrade() -> None:
         batch_op.drop_index("ix_conversations_owner_updated")
 
     op.drop_table("conversations")
-    op.drop_table("budgets")
     with op.batch_alter_table("aliases", schema=None) as batch_op:
         batch_op.drop_index("ix_aliases_group_key")
 

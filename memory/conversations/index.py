@@ -1,0 +1,285 @@
+"""Keyword and vector search over all turns of a user, wherever their bodies stand.
+
+A turn alone is too short to match: it is scored by OWN x itself + CONTEXT x itself with the two turns before it, for
+keywords and vectors alike. Both scores are linear, so the mixture is made once, when a turn is indexed, and kept in
+the relational store. A process holds the vectors of those who searched last and scores all of a user's turns exactly;
+rarity of words is counted among that user's turns alone.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import logging
+import math
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import RowMapping, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aegis.database import Database
+from aegis.database.schema import insert_missing
+from aegis.errors import AegisError
+from aegis.scope import Scope
+from memory.conversations import Turn
+from memory.conversations.store import SqlConversations
+from memory.conversations.tables import conversations, turns, unindexed, vectors
+from retrieval import ranking
+from retrieval.embedding import Embedder
+from retrieval.keywords import KeywordEncoder
+from retrieval.search import dense_weight
+from retrieval.store import Candidates, Dense, Scored, Sparse
+
+OWN, CONTEXT = 0.3, 0.7
+BEFORE = 2  # turns that stand before a turn as its context
+READ_CHARS = 4000  # of a turn
+BATCH = 50  # turns indexed in one transaction
+PAGE = 2000  # rows read at a time
+BLOCK = 4096  # vectors compared at a time
+OVERLAP = timedelta(seconds=60)  # rows that another replica committed later than it dated them
+MOST_TURNS = 200_000  # in the memory of one process, of all users it holds; some 800 bytes each
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    dense: Dense
+    terms: Sparse
+    weight: float
+
+
+class _Shelf:
+    """One user's turns in memory, in order of arrival."""
+
+    def __init__(self) -> None:
+        self.newest: datetime | None = None
+        self.ids: list[str] = []
+        self._rows: dict[str, int] = {}
+        self._conversations: dict[str, int] = {}
+        self._of = array.array("l")  # conversation by row
+        self._dense: list[NDArray[np.float16]] = []
+        self._postings: dict[int, tuple[array.array[int], array.array[float]]] = defaultdict(
+            lambda: (array.array("l"), array.array("f"))
+        )
+
+    def add(self, rows: Sequence[RowMapping]) -> None:
+        for row in rows:
+            self.newest = max(self.newest or row["written_at"], row["written_at"])
+            if row["turn_id"] in self._rows:
+                continue
+            place = self._rows[row["turn_id"]] = len(self.ids)
+            self.ids.append(row["turn_id"])
+            self._of.append(self._conversations.setdefault(row["conversation_id"], len(self._conversations)))
+            self._dense.append(np.frombuffer(row["dense"], dtype="<f2"))
+            terms, weights = np.frombuffer(row["terms"], "<u4"), np.frombuffer(row["weights"], "<f2")
+            for term, weight in zip(terms.tolist(), weights.tolist(), strict=True):
+                postings = self._postings[term]
+                postings[0].append(place)
+                postings[1].append(weight)
+
+    def search(self, query: _Query, limit: int, conversation_id: str | None, words_only: bool) -> list[Scored]:
+        if not self.ids:
+            return []
+        among = self._among(conversation_id)
+        keywords = self._best(self._by_keywords(query.terms), among, limit, least=1e-6)
+        if words_only:
+            return keywords
+        dense = self._best(self._by_vectors(query.dense), among, limit, least=0.0)
+        return ranking.convex(Candidates(dense, keywords), query.weight, limit)
+
+    def _by_keywords(self, query: Sparse) -> NDArray[np.float32]:
+        scores, count = np.zeros(len(self.ids), np.float32), len(self.ids)
+        for term, wanted in zip(query.indices, query.values, strict=True):
+            if term not in self._postings:
+                continue
+            places, weights = (np.array(part) for part in self._postings[term])
+            rarity = math.log(1 + (count - len(places) + 0.5) / (len(places) + 0.5))
+            scores[places] += (wanted * rarity * weights).astype(np.float32)
+        return scores
+
+    def _by_vectors(self, query: Dense) -> NDArray[np.float32]:
+        starts = range(0, len(self._dense), BLOCK)
+        parts = (np.stack(self._dense[start : start + BLOCK]).astype(np.float32) @ query for start in starts)
+        return np.concatenate(list(parts))
+
+    def _among(self, conversation_id: str | None) -> NDArray[np.bool_] | None:
+        if conversation_id is None:
+            return None
+        return np.array(self._of) == self._conversations.get(conversation_id, -1)
+
+    def _best(
+        self, scores: NDArray[np.float32], among: NDArray[np.bool_] | None, limit: int, least: float
+    ) -> list[Scored]:
+        wanted = scores > least if among is None else (scores > least) & among
+        (places,) = np.nonzero(wanted)
+        best = places[np.argsort(-scores[places], kind="stable")[:limit]]
+        return [Scored(self.ids[place], float(scores[place])) for place in best]
+
+
+class TurnIndex:
+    """`store` gives the turns' texts, from whatever tier."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: SqlConversations,
+        embedder: Embedder,
+        keywords: KeywordEncoder,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._embedder = embedder
+        self._keywords = keywords
+        self._clock = clock
+        self._encoder = f"{embedder.name}+{keywords.name}"
+        self._shelves: OrderedDict[str, _Shelf] = OrderedDict()  # by user, who searched last at the end
+        self._filling = asyncio.Lock()
+
+    async def search(
+        self,
+        scope: Scope,
+        text: str,
+        *,
+        limit: int,
+        conversation_id: str | None = None,
+        words_only: bool = False,
+    ) -> list[Scored]:
+        """Ids of the user's turns, best first; those erased meanwhile may be among them. `words_only`: only turns
+        that share a word with the text."""
+        await self._caught_up(scope)
+        dense = (await self._embedder.embed([text]))[0]
+        query = _Query(dense, self._keywords.query(text), dense_weight(self._embedder.name))
+        async with self._filling:
+            shelf = await self._filled(scope)
+            return await asyncio.to_thread(shelf.search, query, limit, conversation_id, words_only)
+
+    async def _caught_up(self, scope: Scope) -> None:
+        try:
+            while await self.advance(scope):
+                pass
+        except AegisError as error:  # an archive out of reach, say: what is indexed can be searched
+            logger.warning("The newest turns cannot be found yet: %s", error)
+
+    def forget(self, user: str) -> None:
+        """What is in memory; it is read again with the next search."""
+        self._shelves.pop(user, None)
+
+    async def renew(self) -> None:
+        """Note down what another encoder has indexed, to be indexed anew."""
+        others = select(vectors.c.turn_id, vectors.c.owner).where(vectors.c.encoder != self._encoder)
+        async with self._database.write() as connection:
+            new = insert_missing(unindexed, connection.dialect.name)
+            await connection.execute(new.from_select(["turn_id", "owner"], others))
+
+    async def advance(self, scope: Scope | None = None) -> int:
+        """Index some turns that are not yet, of one user or of all; how many. Raises StoreUnavailable."""
+        query = select(unindexed.c.turn_id, unindexed.c.owner).limit(BATCH)
+        if scope is not None:
+            query = query.where(unindexed.c.owner == scope.user)
+        async with self._database.read() as connection:
+            waiting = {row.turn_id: row.owner for row in await connection.execute(query)}
+        for owner in set(waiting.values()):
+            await self._index(Scope(owner), [one for one, whose in waiting.items() if whose == owner])
+        return len(waiting)
+
+    async def _index(self, scope: Scope, ids: Sequence[str]) -> None:
+        places = await self._places(ids)
+        texts = await self._texts(scope, places)
+        own = [_said(texts[place]) for place in places.values() if place in texts]
+        both = [_in_context(place, texts) for place in places.values() if place in texts]
+        dense = OWN * await self._embedder.embed(own) + CONTEXT * await self._embedder.embed(both)
+        sparse = await asyncio.to_thread(lambda: (self._keywords.documents(own), self._keywords.documents(both)))
+        kept = [turn for turn, place in places.items() if place in texts]
+        rows = [
+            self._row(scope, turn, texts[places[turn]], vector, _mixed(*terms))
+            for turn, vector, terms in zip(kept, dense, zip(*sparse, strict=True), strict=True)
+        ]
+        async with self._database.write() as connection:
+            await self._write(connection, ids, rows)
+
+    async def _write(self, connection: AsyncConnection, ids: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+        await connection.execute(delete(unindexed).where(unindexed.c.turn_id.in_(ids)))
+        if (await connection.execute(delete(vectors).where(vectors.c.turn_id.in_(ids)))).rowcount:
+            self._shelves.clear()  # a turn that was finished again; seldom
+        there = select(turns.c.id).where(turns.c.id.in_(ids))  # a turn may have been erased meanwhile
+        known = set((await connection.execute(there)).scalars())
+        if fresh := [row for row in rows if row["turn_id"] in known]:
+            await connection.execute(insert_missing(vectors, connection.dialect.name), fresh)
+
+    def _row(self, scope: Scope, turn_id: str, turn: Turn, dense: Dense, terms: Sparse) -> dict[str, Any]:
+        return {
+            "turn_id": turn_id,
+            "owner": scope.user,
+            "conversation_id": turn.conversation_id,
+            "encoder": self._encoder,
+            "dense": dense.astype("<f2").tobytes(),
+            "terms": np.array(terms.indices, "<u4").tobytes(),
+            "weights": np.array(terms.values, "<f2").tobytes(),
+            "written_at": self._clock(),
+        }
+
+    async def _places(self, ids: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+        """Conversation and ordinal, by turn."""
+        query = select(turns.c.id, turns.c.conversation_id, turns.c.ordinal).where(turns.c.id.in_(ids))
+        async with self._database.read() as connection:
+            return {row.id: (row.conversation_id, row.ordinal) for row in await connection.execute(query)}
+
+    async def _texts(self, scope: Scope, places: Mapping[str, tuple[str, int]]) -> Mapping[tuple[str, int], Turn]:
+        """These turns and those before them, by place."""
+        wanted = {(talk, number - back) for talk, number in places.values() for back in range(BEFORE + 1)}
+        query = select(turns.c.id, turns.c.conversation_id, turns.c.ordinal).where(
+            turns.c.conversation_id.in_({talk for talk, _ in wanted}), turns.c.ordinal.in_({n for _, n in wanted})
+        )
+        async with self._database.read() as connection:
+            there = {row.id: (row.conversation_id, row.ordinal) for row in await connection.execute(query)}
+        found = await self._store.turns(scope, [one for one, place in there.items() if place in wanted])
+        return {there[turn_id]: turn for turn_id, turn in found.items()}
+
+    async def _filled(self, scope: Scope) -> _Shelf:
+        shelf = self._shelves.pop(scope.user, None) or _Shelf()
+        query = (
+            select(vectors)
+            .join(conversations, conversations.c.id == vectors.c.conversation_id)
+            .where(vectors.c.owner == scope.user, vectors.c.encoder == self._encoder)
+            .order_by(vectors.c.written_at, vectors.c.turn_id)
+        )
+        after, passed = (shelf.newest - OVERLAP if shelf.newest else None), 0
+        while True:
+            fresh = query if after is None else query.where(vectors.c.written_at >= after)
+            async with self._database.read() as connection:
+                rows = (await connection.execute(fresh.offset(passed).limit(PAGE))).mappings().all()
+            await asyncio.to_thread(shelf.add, rows)
+            passed += len(rows)
+            if len(rows) < PAGE:
+                break
+        self._shelves[scope.user] = shelf
+        while len(self._shelves) > 1 and sum(len(one.ids) for one in self._shelves.values()) > MOST_TURNS:
+            self._shelves.popitem(last=False)
+        return shelf
+
+
+def _said(turn: Turn) -> str:
+    return f"{turn.question}\n{turn.answer}"[:READ_CHARS]
+
+
+def _in_context(place: tuple[str, int], texts: Mapping[tuple[str, int], Turn]) -> str:
+    talk, number = place
+    before = (texts.get((talk, number - back)) for back in range(BEFORE, 0, -1))
+    return "\n".join([*(_said(turn) for turn in before if turn is not None), _said(texts[place])])
+
+
+def _mixed(own: Sparse, both: Sparse) -> Sparse:
+    mixed: dict[int, float] = defaultdict(float)
+    for share, part in ((OWN, own), (CONTEXT, both)):
+        for term, weight in zip(part.indices, part.values, strict=True):
+            mixed[term] += share * weight
+    return Sparse(tuple(mixed), tuple(mixed.values()))
