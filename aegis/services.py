@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from retrieval.embedding import Embedder
     from retrieval.embedding.wordllama import WordLlamaEmbedder
     from retrieval.ingestion.intake import Intake
-    from retrieval.interaction import MaxSim
     from retrieval.keywords import KeywordEncoder
     from retrieval.projection import Projection, Resettable
 
@@ -198,6 +197,7 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
     from retrieval.blobs import blobs_at
     from retrieval.catalogue import Catalogue
     from retrieval.embedding import open_embedder
+    from retrieval.interaction import MaxSim
     from retrieval.keywords import KeywordEncoder
     from retrieval.projection import Projection, VectorProjection, running
     from retrieval.search import HybridSearcher
@@ -224,7 +224,7 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
         catalogue,
         settings.retrieval,
         settings.chat.max_question_chars,
-        reranker=_reranker(embedder),
+        reranker=MaxSim(static.word_vectors),
     )
     searcher = ModeSearcher(hybrid, GraphSearcher(hybrid, MentionFollower(database, catalogue)))
     graph = await _open_graph(settings, stack)
@@ -286,14 +286,6 @@ async def _static(embedder: Embedder) -> WordLlamaEmbedder:
     from retrieval.embedding.wordllama import WordLlamaEmbedder, open_wordllama
 
     return embedder if isinstance(embedder, WordLlamaEmbedder) else await asyncio.to_thread(open_wordllama)
-
-
-def _reranker(embedder: Embedder) -> MaxSim | None:
-    """Over the static embeddings, where they are loaded anyway."""
-    from retrieval.embedding.wordllama import WordLlamaEmbedder
-    from retrieval.interaction import MaxSim
-
-    return MaxSim(embedder.word_vectors) if isinstance(embedder, WordLlamaEmbedder) else None
 
 
 async def _reset_foreign_keywords(folder: Path, keywords: KeywordEncoder, vectors: Resettable) -> None:

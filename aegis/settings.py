@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+Fusion = Literal["convex", "rrf", "dbsf"]
+
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -157,6 +159,10 @@ class RetrievalSettings(Section):
     top_k: int = Field(default=10, ge=1, le=100, description="Hits returned when a request does not say.")
     dense_weight: float | None = Field(
         default=None, ge=0, le=1, description="Share of the dense score in the fused score; empty: by the embedder."
+    )
+    fusion: Fusion = Field(
+        default="convex",
+        description="How words and meaning become one ranking: `convex` by score; `rrf`, `dbsf` in the engine.",
     )
     candidates: int = Field(default=50, ge=10, le=500, description="Chunks each half contributes before fusion.")
     chunk_tokens: int = Field(default=128, ge=32, le=2000, description="Size a chunk aims at, in tokens.")

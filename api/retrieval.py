@@ -89,6 +89,7 @@ def _request(body: SearchBody, settings: Settings) -> SearchRequest:
         as_of=body.as_of,
         known_at=body.known_at,
         rerank=body.rerank,
+        fusion=body.fusion,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from aegis.settings import Fusion
 from retrieval.catalogue import NEVER
 
 MAX_TEXT = 100_000  # a longer question or query is refused before the setting's own bound is looked at
@@ -95,6 +96,7 @@ class SearchBody(Body):
     top_k: Annotated[int, Field(ge=1, le=100)] | None = None
     filters: Annotated[Filters, Field(default_factory=Filters)]
     rerank: bool = False
+    fusion: Fusion | None = None
     as_of: Moment | None = None
     known_at: Epoch | None = None
 

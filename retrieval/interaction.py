@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.ranking import ranked
+from retrieval.proximity import SHARE as NEAR_SHARE
+from retrieval.ranking import normalised, ranked
 from retrieval.store import Scored
 
 DEPTH = 25  # best candidates that a search reranks by default
@@ -41,12 +42,18 @@ class Reranker(Protocol):
         ...
 
 
-def reranked(scored: Sequence[Scored], scores: Sequence[float]) -> list[Scored]:
-    """The first `len(scores)` of a ranking mixed with their new scores; those after them stay behind them."""
+def reranked(scored: Sequence[Scored], meant: Sequence[float] | None, near: Sequence[float]) -> list[Scored]:
+    """The first of a ranking mixed with their scores by meaning, where there are such, and by nearness; the best is 1.
+
+    Those after them have neither, and so stay behind them."""
     best = max((found.score for found in scored), default=0.0) or 1.0
-    given = [*scores, *[0.0] * (len(scored) - len(scores))]
-    mixed = {found.id: (1 - SHARE) * found.score / best + SHARE * new for found, new in zip(scored, given, strict=True)}
-    return ranked(mixed)
+    share = 0.0 if meant is None else SHARE
+    mixed = {found.id: (1 - share) * found.score / best for found in scored}
+    for found, more in zip(scored, meant or (), strict=False):
+        mixed[found.id] += share * more
+    for found, more in zip(scored, near, strict=False):
+        mixed[found.id] += NEAR_SHARE * more
+    return normalised(ranked(mixed))
 
 
 class MaxSim:

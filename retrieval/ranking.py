@@ -1,7 +1,8 @@
 """Two rankings -> one. Pure functions over `Candidates`; nothing here knows an engine.
 
 Measured (nDCG@10, BM25 + WordLlama): equal-weight reciprocal ranks fall below BM25 alone when the dense half is weak; a
-convex combination of max-normalised scores beats both halves on every set tried. Hence the default.
+convex combination of max-normalised scores beats both halves on every set tried. Hence the default; reciprocal ranks
+and distribution-based scores are the engine's (`VectorStore.fused`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from functools import lru_cache
 
 from retrieval.store import Candidates, Scored
 
-RRF_K = 60
 TITLE_BONUS = 0.3
 NEIGHBOUR_SHARE = 0.2
 _LEAST_TITLE = 4  # characters; shorter titles ("API", "FAQ") stand in questions by chance
@@ -23,30 +23,19 @@ _BRACKETS = re.compile(r"\s*\([^)]*\)\s*$")
 def convex(candidates: Candidates, dense_weight: float = 0.5, full: int | None = None) -> list[Scored]:
     """(1 - w) x BM25 / best BM25 + w x cosine / best cosine, in [0, 1], best first.
 
-    `full` is the number of points each half was asked for. A point that a full dense half left out scores at most that
-    half's last, and is taken to score just that: 0 instead costs .04 nDCG on scifact, asking the engine for the true
-    cosine gains .003 more. A missing BM25 score counts 0, as most points share no word with the question; so does the
-    last score of a full half: which of several equal points came in at the end is the engine's choice, and changes
-    when an index is rebuilt.
+    Each point has its true score in both halves, also where only one found it: to count 0 there instead costs .04
+    nDCG@10 on scifact. `full` is the number of points each half was asked for. The last score of a full keyword half
+    counts nothing where the dense half did not find the point too: which of several equal points came in at the end
+    is the engine's choice, and changes when an index is rebuilt.
     """
-    dense = _normalised(candidates.dense)
-    sparse = _normalised(candidates.sparse)
-    if full is not None and len(sparse) >= full:
-        sparse = _without_last(sparse)
-    missing = min(dense.values()) if dense and full is not None and len(candidates.dense) >= full else 0.0
+    dense = _normalised([*candidates.dense, *candidates.dense_rest])
+    sparse = _normalised([*candidates.sparse, *candidates.sparse_rest])
+    if full is not None and len(candidates.sparse) >= full:
+        sparse = _without_last(candidates, sparse)
     scores = {
-        identifier: (1 - dense_weight) * sparse.get(identifier, 0.0) + dense_weight * dense.get(identifier, missing)
+        identifier: (1 - dense_weight) * sparse.get(identifier, 0.0) + dense_weight * dense.get(identifier, 0.0)
         for identifier in sparse.keys() | dense.keys()
     }
-    return ranked(scores)
-
-
-def reciprocal_rank(candidates: Candidates, dense_weight: float = 0.5, k: int = RRF_K) -> list[Scored]:
-    """Weighted reciprocal rank fusion: the sum of weight / (k + rank), rank from 1."""
-    scores = dict[str, float]()
-    for half, weight in ((candidates.dense, dense_weight), (candidates.sparse, 1 - dense_weight)):
-        for rank, found in enumerate(half, 1):
-            scores[found.id] = scores.get(found.id, 0.0) + weight / (k + rank)
     return ranked(scores)
 
 
@@ -92,11 +81,13 @@ def _normalised(half: Iterable[Scored]) -> dict[str, float]:
     return {found.id: max(found.score, 0.0) / best for found in half}
 
 
-def _without_last(half: Mapping[str, float]) -> dict[str, float]:
-    last = min(half.values())
-    if last == max(half.values()):
-        return dict(half)
-    return {identifier: score if score > last else 0.0 for identifier, score in half.items()}
+def _without_last(candidates: Candidates, sparse: Mapping[str, float]) -> dict[str, float]:
+    last = min(sparse[found.id] for found in candidates.sparse)
+    if last == max(sparse.values()):
+        return dict(sparse)
+    chance = {found.id for found in candidates.sparse if sparse[found.id] <= last}
+    chance.difference_update(found.id for found in candidates.dense)
+    return {identifier: 0.0 if identifier in chance else score for identifier, score in sparse.items()}
 
 
 def _named(title: str, question: str) -> bool:

@@ -1,5 +1,6 @@
 """Rankings on public data sets: keyword and vector alone, plain reciprocal ranks, our default, and mentions followed.
 
+`default` reads the first 25 candidates closer, `default+rerank` all of them.
 Each passage is one chunk; the searchers, encoders and the engine are the ones that answer questions. Metrics come from
 ir-measures. Times are those of whole searches (milliseconds, one caller), the engine's child process included.
 """
@@ -10,6 +11,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from evals.bench.datasets import RankingSet, ranking_sets
 from evals.bench.shelf import SCOPE, Shelf, open_shelf, whole
 from retrieval.embedding import open_embedder
 from retrieval.embedding.named import embedder_settings
-from retrieval.search import Mode, Searcher, SearchRequest
+from retrieval.search import Searcher, SearchRequest
 
 DEPTH = 20
 Ranking = Mapping[str, float]  # score by passage id
@@ -51,32 +53,42 @@ async def _measure(chosen: Sequence[RankingSet], embedder: str) -> dict[str, Any
 
 
 async def _systems(shelf: Shelf, given: RankingSet, ids: Mapping[str, str]) -> dict[str, Any]:
-    ours, ranks = shelf.searcher(), shelf.searcher("rrf")
-    systems: list[tuple[str, Searcher, Mode, bool]] = [
-        ("keyword", ours, "keyword", False),
-        ("vector", ours, "vector", False),
-        ("rrf", ranks, "hybrid", False),
-        ("default", ours, "hybrid", False),
-        ("default+rerank", ours, "hybrid", True),
+    ours = shelf.searcher()
+    systems: list[tuple[str, Searcher, SearchRequest]] = [
+        ("keyword", ours, SearchRequest("", "keyword", DEPTH)),
+        ("vector", ours, SearchRequest("", "vector", DEPTH)),
+        ("rrf", ours, SearchRequest("", top_k=DEPTH, fusion="rrf")),
+        ("default", ours, SearchRequest("", top_k=DEPTH)),
+        ("default+rerank", ours, SearchRequest("", top_k=DEPTH, rerank=True)),
     ]
     if any(passage.title for passage in given.passages):
-        systems.append(("graph", shelf.follower(), "graph", False))
-    return {name: await _system(given, ids, searcher, mode, rerank) for name, searcher, mode, rerank in systems}
+        systems.append(("graph", shelf.follower(), SearchRequest("", "graph", DEPTH)))
+    return {name: await ranked(given, ids, searcher, request) for name, searcher, request in systems}
 
 
-async def _system(
-    given: RankingSet, ids: Mapping[str, str], searcher: Searcher, mode: Mode, rerank: bool
+async def ranked(
+    given: RankingSet, ids: Mapping[str, str], searcher: Searcher, wanted: SearchRequest
 ) -> dict[str, float | int]:
+    """Figures of one system; `ids`: passage by document on the shelf."""
     runs, taken = dict[str, Ranking](), list[float]()
     for identifier, text in given.queries.items():
-        request = SearchRequest(text, mode=mode, top_k=DEPTH, rerank=rerank)
+        request = replace(wanted, query=text)
         started = time.perf_counter()
         hits = await searcher.search(SCOPE, request)
         taken.append((time.perf_counter() - started) * 1000)
         runs[identifier] = {ids[hit.chunk.document_id]: hit.score for hit in hits}
+    return figures(given, runs, taken)
+
+
+def figures(given: RankingSet, runs: Mapping[str, Ranking], taken: Sequence[float]) -> dict[str, float | int]:
+    """`taken`: milliseconds of each search."""
     p50, p95 = np.percentile(taken, (50, 95))
-    figures = measured(given.qrels, runs)
-    return {**figures, "queries": len(taken), "ms_p50": round(float(p50), 2), "ms_p95": round(float(p95), 2)}
+    return {
+        **measured(given.qrels, runs),
+        "queries": len(taken),
+        "ms_p50": round(float(p50), 2),
+        "ms_p95": round(float(p95), 2),
+    }
 
 
 def measured(qrels: Mapping[str, Mapping[str, int]], runs: Mapping[str, Ranking]) -> dict[str, float]:

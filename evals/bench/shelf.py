@@ -20,10 +20,10 @@ from memory.mentions import GraphSearcher, MentionFollower
 from memory.naming import home_keys
 from retrieval.catalogue import NEVER, Catalogue, chunks, documents, embedded_text, epochs, versions
 from retrieval.embedding import Embedder
-from retrieval.embedding.wordllama import WordLlamaEmbedder
+from retrieval.embedding.wordllama import WordLlamaEmbedder, open_wordllama
 from retrieval.interaction import MaxSim
 from retrieval.keywords import KeywordEncoder
-from retrieval.search import Fusion, HybridSearcher
+from retrieval.search import HybridSearcher
 from retrieval.splitting import Piece
 from retrieval.store import Point, VectorStore
 from retrieval.store.edge import open_edge
@@ -52,6 +52,7 @@ class Shelf:
     database: Database
     store: VectorStore
     embedder: Embedder
+    static: WordLlamaEmbedder
     keywords: KeywordEncoder
     catalogue: Catalogue
 
@@ -59,16 +60,14 @@ class Shelf:
         for start in range(0, len(books), BATCH):
             await self._put(books[start : start + BATCH])
 
-    def searcher(self, fusion: Fusion = "convex") -> HybridSearcher:
-        reranker = MaxSim(self.embedder.word_vectors) if isinstance(self.embedder, WordLlamaEmbedder) else None
+    def searcher(self) -> HybridSearcher:
         return HybridSearcher(
             self.store,
             self.embedder,
             self.keywords,
             self.catalogue,
             RetrievalSettings(),
-            fusion=fusion,
-            reranker=reranker,
+            reranker=MaxSim(self.static.word_vectors),
         )
 
     def follower(self) -> GraphSearcher:
@@ -111,7 +110,8 @@ async def open_shelf(folder: Path, embedder: Embedder) -> AsyncGenerator[Shelf]:
             await connection.execute(update(epochs).values(value=EPOCH))
         catalogue = Catalogue(database)
         catalogue.epoch_raised(EPOCH)
-        yield Shelf(database, store, embedder, KeywordEncoder(), catalogue)
+        static = embedder if isinstance(embedder, WordLlamaEmbedder) else open_wordllama()
+        yield Shelf(database, store, embedder, static, KeywordEncoder(), catalogue)
 
 
 def _document(book: Book) -> dict[str, Any]:

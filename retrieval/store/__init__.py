@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Dense = NDArray[np.float32]
+EngineFusion = Literal["rrf", "dbsf"]
+RRF_K = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,21 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Best points of each half, best first; a half that was not asked for is empty."""
+    """Best points of each half, best first; a half that was not asked for is empty.
+
+    The rest of a half: what the points that only the other half found score in this one, where they score at all.
+    """
 
     dense: list[Scored] = field(default_factory=list[Scored])
     sparse: list[Scored] = field(default_factory=list[Scored])
+    dense_rest: list[Scored] = field(default_factory=list[Scored])
+    sparse_rest: list[Scored] = field(default_factory=list[Scored])
+
+
+def missing(half: Sequence[Scored], other: Sequence[Scored]) -> list[str]:
+    """Ids of the points that only the other half has."""
+    known = {found.id for found in half}
+    return [found.id for found in other if found.id not in known]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +125,11 @@ class VectorStore(Protocol):
     async def delete(self, ids: Sequence[str]) -> None: ...
 
     async def query(self, query: VectorQuery) -> Candidates: ...
+
+    async def fused(self, query: VectorQuery, fusion: EngineFusion, dense_weight: float = 0.5) -> list[Scored]:
+        """Both halves fused by the engine, best first, at most `limit`: reciprocal ranks (k = 60; at equal weights
+        the sum of 1 / (k + rank), else 1 / (k + rank / weight) with weights that add up to 2) or distribution-based
+        scores, which know no weight."""
+        ...
 
     async def summary(self) -> Summary: ...

@@ -22,7 +22,17 @@ from typing import Any, NoReturn
 
 from aegis.errors import IndexUnavailable, InvalidInput, Unavailable
 from aegis.settings import EdgeSettings
-from retrieval.store import Candidates, Point, Scored, Summary, VectorQuery, Visibility, checksum
+from retrieval.store import (
+    Candidates,
+    EngineFusion,
+    Point,
+    PointFilter,
+    Scored,
+    Summary,
+    VectorQuery,
+    Visibility,
+    checksum,
+)
 from retrieval.store.checking import check_ids, check_point, check_query
 from retrieval.store.edge_folder import Damaged, Generations
 from retrieval.store.edge_log import WriteLog
@@ -107,25 +117,27 @@ class EdgeStore:
         dense, sparse = check_query(query, self._dimensions)
         if dense is None and sparse is None:
             return Candidates()
-        condition = query.filter
-        filtered = (
-            sorted(condition.collections),
-            condition.epoch,
-            list(condition.documents),
-            list(condition.types),
-            list(condition.tags),
-            condition.date_from,
-            condition.date_to,
-        )
         halves = await self._call(
             "query",
-            filtered,
+            _condition(query.filter),
             query.limit,
             None if dense is None else dense.tobytes(),
             None if sparse is None else (sparse.indices, sparse.values),
         )
-        found = iter([_hits(*half) for half in halves])
-        return Candidates([] if dense is None else next(found), [] if sparse is None else next(found))
+        found = [_hits(*half) for half in halves]
+        if dense is None:
+            return Candidates(sparse=found[0])
+        return Candidates(*found)
+
+    async def fused(self, query: VectorQuery, fusion: EngineFusion, dense_weight: float = 0.5) -> list[Scored]:
+        dense, sparse = check_query(query, self._dimensions)
+        if dense is None or sparse is None:
+            alone = await self.query(query)
+            return alone.dense or alone.sparse
+        weights = [2 * dense_weight, 2 - 2 * dense_weight] if fusion == "rrf" else None
+        words = (sparse.indices, sparse.values)
+        condition = _condition(query.filter)
+        return _hits(*await self._call("fused", condition, query.limit, dense.tobytes(), words, weights))
 
     async def summary(self) -> Summary:
         """Writes wait until it is done; searches go in between its pages."""
@@ -449,6 +461,18 @@ def _row(point: Point, dimensions: int) -> tuple[str, bytes, tuple[int, ...], tu
     """A point as the child takes it; a vector of zeros is left out, as nothing is like it."""
     dense = check_point(point, dimensions)
     return point.id, dense.tobytes() if dense.any() else b"", point.sparse.indices, point.sparse.values, payload(point)
+
+
+def _condition(condition: PointFilter) -> tuple[Any, ...]:
+    return (
+        sorted(condition.collections),
+        condition.epoch,
+        list(condition.documents),
+        list(condition.types),
+        list(condition.tags),
+        condition.date_from,
+        condition.date_to,
+    )
 
 
 def _hits(ids: str, scores: bytes) -> list[Scored]:

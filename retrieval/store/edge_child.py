@@ -31,6 +31,7 @@ SEALED = (".json", "matrix.dat", "links_compressed.bin", "graph.bin", "inverted_
 NOT_DAMAGE = ("No space left", "Permission denied", "Too many open files", "Cannot allocate memory", "Read-only file")
 KEYWORDS = ("collection", "document", "type", "tags")
 PROBES = 24
+RRF_K = 60
 PANIC = 70  # exit code after a panic in the engine
 
 
@@ -238,19 +239,43 @@ class Shard:
         dense: bytes | None,
         sparse: tuple[tuple[int, ...], tuple[float, ...]] | None,
     ) -> list[tuple[str, bytes]]:
-        """For each half that was asked for (dense, sparse): its best points' ids, separated by spaces, and scores."""
+        """For each half that was asked for (dense, sparse): its best points' ids, separated by spaces, and scores.
+        Where both were, then the rest of each: how the points score in it that only the other found."""
         matching = _filter(*condition)
-        asked: list[Any] = []
-        if dense is not None:
-            asked.append(edge.Query.Nearest(_floats(dense), using="dense"))
-        if sparse is not None:
-            asked.append(edge.Query.Nearest(edge.SparseVector(list(sparse[0]), list(sparse[1])), using="sparse"))
-        requests = [edge.QueryRequest(limit=limit, query=query, filter=matching) for query in asked]
-        found = self.engine.query_batch(edge.QueryBatchRequest(requests))
-        return [
-            (" ".join([str(hit.id) for hit in half]), struct.pack(f"{len(half)}d", *[hit.score for hit in half]))
-            for half in found
+        asked = _asked(dense, sparse)
+        found = self._batch([edge.QueryRequest(limit=limit, query=query, filter=matching) for query in asked])
+        if len(asked) == 2:
+            found += self._rests(asked, found)
+        return [_packed(half) for half in found]
+
+    def fused(
+        self,
+        condition: tuple[Any, ...],
+        limit: int,
+        dense: bytes,
+        sparse: tuple[tuple[int, ...], tuple[float, ...]],
+        weights: list[float] | None,
+    ) -> tuple[str, bytes]:
+        """Reciprocal ranks by these weights, distribution-based scores without."""
+        matching = _filter(*condition)
+        halves = [edge.Prefetch(limit=limit, query=query, filter=matching) for query in _asked(dense, sparse)]
+        # The engine counts ranks from 0.
+        fusion: Any = edge.Fusion.Dbsf() if weights is None else edge.Fusion.Rrf(k=RRF_K + 1, weights=weights)
+        return _packed(self.engine.query(edge.QueryRequest(limit=limit, query=fusion, prefetches=halves)))
+
+    def _rests(self, asked: list[Any], found: list[Any]) -> list[Any]:
+        ids = [{hit.id for hit in half} for half in found]
+        lacking = [ids[1] - ids[0], ids[0] - ids[1]]
+        requests = [
+            edge.QueryRequest(limit=len(lack), query=query, filter=edge.Filter(must=[edge.HasIdCondition(lack)]))
+            for query, lack in zip(asked, lacking, strict=True)
+            if lack
         ]
+        rests = iter(self._batch(requests) if requests else [])
+        return [next(rests) if lack else [] for lack in lacking]
+
+    def _batch(self, requests: list[Any]) -> list[Any]:
+        return list(self.engine.query_batch(edge.QueryBatchRequest(requests)))
 
     def page(self, offset: str | None) -> tuple[list[tuple[str, int, int]], str | None]:
         """Ids and epochs of up to 1,000 points, and where to go on."""
@@ -308,6 +333,19 @@ def _point(
     if indices:
         vectors["sparse"] = edge.SparseVector(list(indices), list(values))
     return edge.Point(identifier, vectors, payload)
+
+
+def _asked(dense: bytes | None, sparse: tuple[tuple[int, ...], tuple[float, ...]] | None) -> list[Any]:
+    asked: list[Any] = []
+    if dense is not None:
+        asked.append(edge.Query.Nearest(_floats(dense), using="dense"))
+    if sparse is not None:
+        asked.append(edge.Query.Nearest(edge.SparseVector(list(sparse[0]), list(sparse[1])), using="sparse"))
+    return asked
+
+
+def _packed(half: list[Any]) -> tuple[str, bytes]:
+    return " ".join([str(hit.id) for hit in half]), struct.pack(f"{len(half)}d", *[hit.score for hit in half])
 
 
 def _filter(

@@ -15,7 +15,20 @@ from typing import Any, TypeVar
 
 from aegis.errors import IndexUnavailable
 from aegis.settings import QdrantSettings
-from retrieval.store import Candidates, Dense, Point, PointFilter, Scored, Sparse, Summary, VectorQuery, Visibility
+from retrieval.store import (
+    RRF_K,
+    Candidates,
+    Dense,
+    EngineFusion,
+    Point,
+    PointFilter,
+    Scored,
+    Sparse,
+    Summary,
+    VectorQuery,
+    Visibility,
+    missing,
+)
 from retrieval.store import checksum as part_of_checksum
 from retrieval.store.checking import check_ids, check_point, check_query
 from retrieval.store.payload import payload
@@ -92,10 +105,28 @@ class QdrantStore:
         dense, sparse = check_query(query, self._dimensions)
         if dense is None and sparse is None:
             return Candidates()
-        requests = _requests(query, dense, sparse)
-        found = await self._ask(lambda: self._client.query_batch_points(self._collection, requests))
-        halves = iter([[Scored(str(hit.id), hit.score) for hit in half.points] for half in found])
-        return Candidates([] if dense is None else next(halves), [] if sparse is None else next(halves))
+        matching = _filter(query.filter)
+        asked = _asked(dense, sparse)
+        halves = await self._batch([_request(vector, name, matching, query.limit) for name, vector in asked])
+        if dense is None:
+            return Candidates(sparse=halves[0])
+        if sparse is None:
+            return Candidates(dense=halves[0])
+        return Candidates(*halves, *await self._rests(asked, halves))
+
+    async def fused(self, query: VectorQuery, fusion: EngineFusion, dense_weight: float = 0.5) -> list[Scored]:
+        dense, sparse = check_query(query, self._dimensions)
+        if dense is None or sparse is None:
+            alone = await self.query(query)
+            return alone.dense or alone.sparse
+        models = _models()
+        matching = _filter(query.filter)
+        halves = [
+            models.Prefetch(query=vector, using=name, filter=matching, limit=query.limit)
+            for name, vector in _asked(dense, sparse)
+        ]
+        request = models.QueryRequest(prefetch=halves, query=_fusion(fusion, dense_weight), limit=query.limit)
+        return (await self._batch([request]))[0]
 
     async def summary(self) -> Summary:
         """Pages through all points; exact only while nobody writes."""
@@ -120,6 +151,23 @@ class QdrantStore:
                 return Summary(count, total % 2**64)
 
     # Details
+
+    async def _batch(self, requests: Sequence[Any]) -> list[list[Scored]]:
+        if not requests:
+            return []
+        found = await self._ask(lambda: self._client.query_batch_points(self._collection, list(requests)))
+        return [[Scored(str(hit.id), hit.score) for hit in half.points] for half in found]
+
+    async def _rests(self, asked: Sequence[tuple[str, Any]], halves: Sequence[Sequence[Scored]]) -> list[list[Scored]]:
+        models = _models()
+        lacking = [missing(halves[0], halves[1]), missing(halves[1], halves[0])]
+        requests = [
+            _request(vector, name, models.Filter(must=[models.HasIdCondition(has_id=list(lack))]), len(lack))
+            for (name, vector), lack in zip(asked, lacking, strict=True)
+            if lack
+        ]
+        rests = iter(await self._batch(requests))
+        return [next(rests) if lack else [] for lack in lacking]
 
     async def _present(self, ids: Sequence[str]) -> list[str]:
         """The server applies a change to the others and then fails when one id is not there."""
@@ -186,15 +234,25 @@ class QdrantStore:
             raise IndexUnavailable(f"the Qdrant server failed: {_reason(error)}") from error
 
 
-def _requests(query: VectorQuery, dense: Dense | None, sparse: Sparse | None) -> list[Any]:
-    models = _models()
+def _asked(dense: Dense | None, sparse: Sparse | None) -> list[tuple[str, Any]]:
     asked: list[tuple[str, Any]] = []
     if dense is not None:
         asked.append(("dense", dense.tolist()))
     if sparse is not None:
         asked.append(("sparse", _sparse(sparse)))
-    matching = _filter(query.filter)
-    return [models.QueryRequest(query=vector, using=name, filter=matching, limit=query.limit) for name, vector in asked]
+    return asked
+
+
+def _request(vector: Any, name: str, matching: Any, limit: int) -> Any:
+    return _models().QueryRequest(query=vector, using=name, filter=matching, limit=limit)
+
+
+def _fusion(fusion: EngineFusion, dense_weight: float) -> Any:
+    models = _models()
+    if fusion == "dbsf":
+        return models.FusionQuery(fusion=models.Fusion.DBSF)
+    weights = [2 * dense_weight, 2 - 2 * dense_weight]
+    return models.RrfQuery(rrf=models.Rrf(k=RRF_K + 1, weights=weights))  # the server counts ranks from 0
 
 
 def _filter(condition: PointFilter) -> Any:

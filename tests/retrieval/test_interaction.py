@@ -51,7 +51,12 @@ def test_full_it_starts_anew_and_scores_the_same(monkeypatch: pytest.MonkeyPatch
 
 def test_mixing_keeps_the_rest_behind() -> None:
     ranking = [Scored("a", 0.8), Scored("b", 0.78), Scored("c", 0.5)]
-    mixed = reranked(ranking, [0.0, 1.0])
+    mixed = reranked(ranking, [0.0, 1.0], [0.0, 0.0])
     assert [found.id for found in mixed] == ["b", "a", "c"]
-    assert mixed[0].score == pytest.approx(0.75 * 0.78 / 0.8 + 0.25)
-    assert reranked([], []) == []
+    assert mixed[1].score == pytest.approx(0.75 / (0.75 * 0.78 / 0.8 + 0.25))
+    assert reranked([], [], []) == []
+
+
+def test_nearness_counts_also_without_meaning() -> None:
+    ranking = [Scored("a", 0.8), Scored("b", 0.76), Scored("c", 0.5)]
+    assert [found.id for found in reranked(ranking, None, [0.0, 1.0])] == ["b", "a", "c"]

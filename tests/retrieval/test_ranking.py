@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.ranking import convex, normalised, reciprocal_rank, with_neighbours, with_titles
+from retrieval.ranking import convex, normalised, with_neighbours, with_titles
 from retrieval.store import Candidates, Scored
 
 BOTH = Candidates(
@@ -29,17 +29,19 @@ def test_convex_weight_moves_between_the_halves() -> None:
     assert scores(convex(BOTH, 0.0)) == [("b", 1.0), ("d", 0.5), ("a", 0.0), ("c", 0.0)]
 
 
-def test_a_full_dense_half_lends_its_last_score_to_what_it_left_out() -> None:
-    # d: .5 x .5 + .5 x .25
-    assert scores(convex(BOTH, 0.5, full=3)) == [("b", 0.875), ("a", 0.5), ("d", 0.375), ("c", 0.125)]
-    assert convex(BOTH, 0.5, full=4) == convex(BOTH)
+def test_a_point_counts_in_the_half_that_did_not_find_it() -> None:
+    whole = Candidates(BOTH.dense, BOTH.sparse, dense_rest=[Scored("d", 0.1)], sparse_rest=[Scored("a", 2.0)])
+    # a: .5 x 1 + .5 x .2; d: .5 x .5 + .5 x .125
+    assert scores(convex(whole)) == [("b", 0.875), ("a", 0.6), ("d", 0.3125), ("c", 0.125)]
 
 
 def test_which_of_equal_points_end_a_full_keyword_half_does_not_matter() -> None:
     dense = [Scored("a", 0.8), Scored("b", 0.6), Scored("c", 0.6)]
-    one = convex(Candidates(dense, [Scored("a", 9.0), Scored("d", 5.0), Scored("b", 2.0)]), full=3)
-    other = convex(Candidates(dense, [Scored("a", 9.0), Scored("d", 5.0), Scored("c", 2.0)]), full=3)
-    assert one == other
+    first = [Scored("a", 9.0), Scored("d", 5.0)]
+    b, c, e = (Scored(name, 2.0) for name in "bce")
+    one = convex(Candidates(dense, [*first, b], sparse_rest=[c]), full=3)
+    assert one == convex(Candidates(dense, [*first, c], sparse_rest=[b]), full=3)
+    assert convex(Candidates(dense, [*first, e], sparse_rest=[b, c]), full=3) == [*one, Scored("e", 0.0)]
     equal = [Scored("b", 2.0), Scored("c", 2.0), Scored("d", 2.0)]
     assert convex(Candidates(dense, equal), full=3)[0].id == "b"
 
@@ -47,11 +49,6 @@ def test_which_of_equal_points_end_a_full_keyword_half_does_not_matter() -> None
 def test_negative_cosines_count_nothing() -> None:
     only = Candidates(dense=[Scored("a", -0.1), Scored("b", -0.4)], sparse=[Scored("b", 2.0)])
     assert scores(convex(only)) == [("b", 0.5), ("a", 0.0)]
-
-
-def test_reciprocal_rank_by_hand() -> None:
-    found = reciprocal_rank(BOTH)
-    assert scores(found) == [("b", 0.5 / 62 + 0.5 / 61), ("a", 0.5 / 61), ("d", 0.5 / 62), ("c", 0.5 / 63)]
 
 
 def test_ties_are_broken_by_id() -> None:
@@ -76,7 +73,7 @@ def test_neighbours_lift_the_chunk_between_them() -> None:
 
 
 def test_nothing_stays_nothing() -> None:
-    assert convex(Candidates()) == reciprocal_rank(Candidates()) == normalised([]) == with_titles("q", [], {}) == []
+    assert convex(Candidates()) == normalised([]) == with_titles("q", [], {}) == []
 
 
 @given(

@@ -7,7 +7,21 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from retrieval.store import Candidates, Point, PointFilter, Scored, Summary, VectorQuery, Visibility, checksum
+from retrieval.store import (
+    RRF_K,
+    Candidates,
+    Dense,
+    EngineFusion,
+    Point,
+    PointFilter,
+    Scored,
+    Sparse,
+    Summary,
+    VectorQuery,
+    Visibility,
+    checksum,
+    missing,
+)
 from retrieval.store.checking import check_ids, check_point, check_query
 
 
@@ -44,7 +58,28 @@ class FakeStore:
         if sparse is not None:
             wanted = dict(zip(sparse.indices, sparse.values, strict=True))
             found.sparse.extend(_best(seen, lambda point: _overlap(point, wanted), query.limit, above=0))
+        if dense is not None and sparse is not None:
+            by_meaning, by_words = self._scores(dense, sparse)
+            lacking = missing(found.dense, found.sparse), missing(found.sparse, found.dense)
+            found.dense_rest.extend(_sorted(by_meaning, lacking[0]))
+            found.sparse_rest.extend(_sorted(by_words, lacking[1]))
         return found
+
+    async def fused(self, query: VectorQuery, fusion: EngineFusion, dense_weight: float = 0.5) -> list[Scored]:
+        found = await self.query(query)
+        halves = [(found.dense, 2 * dense_weight), (found.sparse, 2 - 2 * dense_weight)]
+        scores = dict[str, float]()
+        for half, weight in halves:
+            for rank, hit in enumerate(half, 1):
+                more = 1 / (RRF_K + rank / weight) if fusion == "rrf" else _place(hit.score, half)
+                scores[hit.id] = scores.get(hit.id, 0.0) + more
+        return sorted((Scored(*item) for item in scores.items()), key=lambda hit: -hit.score)[: query.limit]
+
+    def _scores(self, dense: Dense, sparse: Sparse) -> tuple[dict[str, float], dict[str, float]]:
+        wanted = dict(zip(sparse.indices, sparse.values, strict=True))
+        by_meaning = {p.id: float(p.dense @ dense) for p in self.points.values() if p.dense.any()}
+        by_words = {p.id: _overlap(p, wanted) for p in self.points.values()}
+        return by_meaning, {identifier: score for identifier, score in by_words.items() if score > 0}
 
     async def summary(self) -> Summary:
         parts = (checksum(p.id, p.visible_from, p.visible_until) for p in self.points.values())
@@ -54,6 +89,17 @@ class FakeStore:
 def _best(points: list[Point], score: Callable[[Point], float], limit: int, above: float = -np.inf) -> list[Scored]:
     scored = [Scored(point.id, score(point)) for point in points]
     return sorted((hit for hit in scored if hit.score > above), key=lambda hit: -hit.score)[:limit]
+
+
+def _sorted(scores: dict[str, float], ids: list[str]) -> list[Scored]:
+    return sorted((Scored(each, scores[each]) for each in ids if each in scores), key=lambda hit: -hit.score)
+
+
+def _place(score: float, half: list[Scored]) -> float:
+    """Between three standard deviations below and above the mean."""
+    found = np.array([hit.score for hit in half])
+    spread = float(found.std(ddof=1)) if len(found) > 1 else 0.0
+    return (score - float(found.mean()) + 3 * spread) / (6 * spread) if spread else 0.5
 
 
 def _overlap(point: Point, wanted: dict[int, float]) -> float:

@@ -7,6 +7,7 @@ import uuid
 import warnings
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,44 @@ async def test_a_half_not_asked_for_is_empty_and_the_limit_holds_for_each(store:
     assert (await store.query(query(1, dense=False))).dense == []
     assert await store.query(query(1, dense=False, sparse=False)) == Candidates()
     assert await store.query(query(1, limit=0)) == Candidates()
+
+
+async def test_each_half_tells_how_what_only_the_other_found_scores_in_it(store: VectorStore) -> None:
+    both = (axis(1) + axis(2)) / np.float32(np.sqrt(2))
+    await store.upsert(
+        [point(1), point(2, dense=both, sparse=Sparse((1,), (0.1,))), point(3, sparse=Sparse((1,), (2.0,)))]
+    )
+    found = await store.query(query(1, limit=1))
+    assert (_ids(found.dense), _ids(found.sparse)) == ([identifier(1)], [identifier(3)])
+    assert (_ids(found.dense_rest), _ids(found.sparse_rest)) == ([identifier(3)], [identifier(1)])
+    assert found.dense_rest[0].score == pytest.approx(0, abs=1e-3)
+    assert found.sparse[0].score > found.sparse_rest[0].score > 0
+    whole = await store.query(query(1))
+    assert _ids(whole.sparse) == [identifier(3), identifier(1), identifier(2)]
+    assert (whole.dense_rest, whole.sparse_rest) == ([], [])
+    assert (await store.query(query(9, limit=1))).sparse_rest == []
+
+
+async def test_reciprocal_ranks_are_fused_by_the_engine(store: VectorStore) -> None:
+    await store.upsert(random_points(60, DIMENSIONS))
+    asked = like(random_points(60, DIMENSIONS)[3], limit=20, collections=frozenset(f"c{n}" for n in range(5)))
+    halves = await store.query(asked)
+    expected = dict[str, float]()
+    for half in (halves.dense, halves.sparse):
+        for rank, hit in enumerate(half, 1):
+            expected[hit.id] = expected.get(hit.id, 0.0) + 1 / (60 + rank)
+    found = await store.fused(asked, "rrf")
+    assert [hit.score for hit in found] == pytest.approx(sorted(expected.values(), reverse=True)[:20], abs=1e-4)
+    assert all(expected[hit.id] == pytest.approx(hit.score, abs=1e-4) for hit in found)
+    assert _ids(await store.fused(replace(asked, limit=1), "rrf", 0.9)) == _ids(halves.dense[:1])
+
+
+async def test_distribution_based_scores_are_fused_by_the_engine(store: VectorStore) -> None:
+    close = (axis(1) + 0.5 * axis(2)) / np.float32(np.sqrt(1.25))
+    await store.upsert([point(1), point(2, dense=close, sparse=Sparse((1, 2), (0.4, 1.0))), point(3), point(4)])
+    found = await store.fused(query(1, limit=3), "dbsf")
+    assert _ids(found)[:2] == [identifier(1), identifier(2)]
+    assert found[0].score > found[1].score > found[2].score
 
 
 async def test_collections_never_see_each_other(store: VectorStore) -> None:
