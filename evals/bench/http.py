@@ -46,7 +46,7 @@ async def _measure() -> dict[str, Any]:
         data = Path(folder) / "var"
         settings = {"AEGIS_EMBEDDER__DIMENSIONS": str(dimensions), "AEGIS_INGESTION__SAMPLES": "no"}
         async with running_server(data, settings) as server:
-            ingest = await _fill(server, chunks)
+            ingest = await fill(server, chunks)
             http = await _load(server, asked, seconds)
             memory = server.memory()
         raw = await asyncio.to_thread(_raw, data, dimensions, asked)
@@ -63,7 +63,8 @@ async def _measure() -> dict[str, Any]:
     }
 
 
-async def _fill(server: Server, chunks: int) -> dict[str, Any]:
+async def fill(server: Server, chunks: int) -> dict[str, Any]:
+    """Takes in the benchmarks' corpus; returns when it is indexed: {"chunks", "seconds", "chunks_per_second"}."""
     documents = list(corpus.documents(chunks))
     started = time.perf_counter()
     written = 0

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from aegis.errors import Unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 180
+DATASETS = "AEGIS_DATASETS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +45,39 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def running_server(folder: Path, settings: Mapping[str, str] | None = None) -> AsyncGenerator[Server]:
-    """Started, ready, and stopped at the end. `settings` are further AEGIS_ variables."""
+async def running_server(
+    folder: Path, settings: Mapping[str, str] | None = None, *, wrapped: Sequence[str] = ()
+) -> AsyncGenerator[Server]:
+    """Started, ready, and stopped at the end. `settings` are further AEGIS_ variables; `wrapped` are arguments of
+    Python that run the server inside a tool, such as `-m memray run`."""
     port = free_port()
     environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("AEGIS_")},
         "PYTHONPATH": str(ROOT),
         "AEGIS_DATA_DIR": str(folder),
         "AEGIS_PORT": str(port),
         "AEGIS_OLLAMA__URL": "http://127.0.0.1:9",  # nothing answers there: the extractive writer
         **(settings or {}),
     }
-    log = (folder.parent / f"{folder.name}.log").open("ab")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "aegis.cli", "serve", env=environment, stdout=log, stderr=log
-    )
+    command = (sys.executable, *wrapped, "-m", "aegis.cli", "serve")
+    async with running_process(command, port, folder, environment) as server:
+        yield server
+
+
+@asynccontextmanager
+async def running_process(
+    command: Sequence[str], port: int, folder: Path, environment: Mapping[str, str]
+) -> AsyncGenerator[Server]:
+    """Any server that answers /health/ready; what it prints goes beside `folder`. Raises Unavailable."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("AEGIS_") or key == DATASETS}
+    with folder.with_name(f"{folder.name}.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *command, env={**inherited, **environment}, stdout=log, stderr=log
+        )
     server = Server(f"http://127.0.0.1:{port}", process.pid, folder)
     try:
         await _ready(server, process)
         yield server
     finally:
-        log.close()
         if process.returncode is None:
             process.terminate()
             await process.wait()
@@ -81,5 +94,5 @@ async def _ready(server: Server, process: asyncio.subprocess.Process) -> None:
             except httpx.TransportError:
                 pass
             await asyncio.sleep(0.1)
-    log = server.folder.parent / f"{server.folder.name}.log"
+    log = server.folder.with_name(f"{server.folder.name}.log")
     raise Unavailable(f"The server did not become ready: {log.read_text(errors='replace')[-2000:]}")
