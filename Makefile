@@ -13,7 +13,7 @@ $(BIN)/python -m pytest -m "($(1)) and not alone" -n $(WORKERS) --dist loadfile 
 $(BIN)/python -m pytest -m "($(1)) and alone" $(ARGS) || [ $$? = 5 ]
 endef
 
-.PHONY: help venv dev run test test-servers lint types studio eval bench clean
+.PHONY: help venv dev run test test-servers lint types studio eval bench load load-short clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -50,6 +50,13 @@ eval: dev ## replay the sample questions and print a table
 
 bench: dev ## run every benchmark
 	$(BIN)/aegis bench all $(ARGS)
+
+load: dev ## run the load scenarios (about 35 minutes) and write docs/performance.md
+	$(BIN)/python -m tests.performance.load $(ARGS)
+	$(BIN)/python -m tests.performance.report
+
+load-short: dev ## a minute of each load scenario, into results/load
+	$(BIN)/python -m tests.performance.load --short $(ARGS)
 
 clean: ## remove .venv and caches (the data folder stays)
 	rm -rf $(VENV) .pytest_cache .ruff_cache .langgraph_api

@@ -109,5 +109,5 @@ def configure_logging(level: str) -> None:
     else:
         handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for noisy in ("httpx", "httpcore", "graphiti_core", "neo4j", "aiosqlite", "chainlit", "watchfiles"):
+    for noisy in ("httpx", "httpcore", "graphiti_core", "neo4j", "aiosqlite", "chainlit", "watchfiles", "alembic"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
