@@ -20,7 +20,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from pydantic import BaseModel
 
 from evals.bench import corpus
-from retrieval.embedding import load_wordllama
+from retrieval.embedding.wordllama import load_wordllama
 
 DIMENSIONS = 1024
 TOP_K = 10
