@@ -11,6 +11,7 @@ import gc
 import importlib.metadata
 import logging
 import os
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 DAY = 86_400.0  # seconds
 VECTORS = "vectors"  # the projection that fills the index
 LEASE_SECONDS = 30.0
+SWITCH = 0.001  # seconds a thread may keep the interpreter from others; Python's own 5 ms add up over a transaction
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +169,7 @@ async def open_services(
     """
     global _current
     os.environ.setdefault("GRAPHITI_TELEMETRY_ENABLED", "false")
+    sys.setswitchinterval(SWITCH)
     async with AsyncExitStack() as stack:
         if _owns_folder(settings):
             url = settings.address if command in ("serve", "studio") else ""

@@ -12,16 +12,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, event
+from sqlalchemy import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from aegis import telemetry
+from aegis.database.sqlite import connecting
 from aegis.errors import ConfigurationError, DataFolderError, StoreUnavailable
 from aegis.settings import PostgresSettings, SQLiteSettings
 
 SQLITE_FILE = "aegis.sqlite"
+PRAGMAS = ("journal_mode=WAL", "busy_timeout=10000", "cache_size=-8000")
 
 
 class Database:
@@ -76,30 +78,18 @@ async def open_database(settings: SQLiteSettings | PostgresSettings, folder: Pat
 
 
 def _sqlite_engines(settings: SQLiteSettings, file: Path) -> tuple[AsyncEngine, AsyncEngine]:
-    url = URL.create("sqlite+aiosqlite", database=str(file))  # not a string: a folder's name may hold ? or %
-    # What people ask and write is no business of a log: errors name the statement, never its values.
-    writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=30, hide_parameters=True)
-    reader = create_async_engine(url, pool_size=settings.readers, max_overflow=0, pool_timeout=30, hide_parameters=True)
-    for engine, begin, pragmas in (
-        (writer, "BEGIN IMMEDIATE", ("synchronous=FULL", "foreign_keys=ON")),
-        (reader, "BEGIN", ("query_only=ON",)),
-    ):
-        _prepare_sqlite(engine, begin, ("journal_mode=WAL", "busy_timeout=10000", "cache_size=-8000", *pragmas))
+    reader = _sqlite_engine(file, settings.readers, "BEGIN", ("query_only=ON",))
+    writer = _sqlite_engine(file, 1, "BEGIN IMMEDIATE", ("synchronous=FULL", "foreign_keys=ON"))
     return reader, writer
 
 
-def _prepare_sqlite(engine: AsyncEngine, begin: str, pragmas: tuple[str, ...]) -> None:
-    @event.listens_for(engine.sync_engine, "connect")
-    def on_connect(connection: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
-        connection.isolation_level = None  # transactions are ours, not the driver's
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def on_begin(connection: Any) -> None:  # pyright: ignore[reportUnusedFunction]
-        connection.exec_driver_sql(begin)
+def _sqlite_engine(file: Path, size: int, begin: str, pragmas: tuple[str, ...]) -> AsyncEngine:
+    url = URL.create("sqlite+aiosqlite", database=str(file))  # not a string: a folder's name may hold ? or %
+    creator = connecting(str(file), begin, (*PRAGMAS, *pragmas), writes=begin == "BEGIN IMMEDIATE")
+    # What people ask and write is no business of a log: errors name the statement, never its values.
+    return create_async_engine(
+        url, async_creator=creator, pool_size=size, max_overflow=0, pool_timeout=30, hide_parameters=True
+    )
 
 
 def _postgres_engine(settings: PostgresSettings) -> AsyncEngine:
