@@ -179,6 +179,7 @@ async def open_services(
         folder = settings.folder
         database = await stack.enter_async_context(open_database(settings.database, folder))
         await upgrade(database)
+        telemetry.LONGEST_WRITE.forget()  # making the tables held up nobody
         services = await _composed(settings, folder, database, stack)
         stack.push_async_callback(_cancelled, asyncio.create_task(telemetry.watch_loop()))
         _current = services

@@ -46,6 +46,9 @@ class Longest:
         self._turn()
         self._now = max(self._now, seconds)
 
+    def forget(self) -> None:
+        self._before = self._now = 0.0
+
     def seconds(self) -> float:
         self._turn()
         return max(self._before, self._now)

@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
@@ -24,6 +23,7 @@ from aegis.settings import PostgresSettings, SQLiteSettings
 
 SQLITE_FILE = "aegis.sqlite"
 PRAGMAS = ("journal_mode=WAL", "busy_timeout=10000", "cache_size=-8000")
+DURABLE = ("synchronous=FULL", "foreign_keys=ON")
 
 
 class Database:
@@ -55,7 +55,8 @@ class Database:
             async with self._writer.connect() as connection, connection.begin():
                 started = time.perf_counter()
                 yield connection
-            telemetry.wrote(time.perf_counter() - started)
+            if self.dialect != "sqlite":  # which tells from its own thread
+                telemetry.wrote(time.perf_counter() - started)
 
     async def ping(self) -> None:
         async with self.read() as connection:
@@ -78,18 +79,17 @@ async def open_database(settings: SQLiteSettings | PostgresSettings, folder: Pat
 
 
 def _sqlite_engines(settings: SQLiteSettings, file: Path) -> tuple[AsyncEngine, AsyncEngine]:
-    reader = _sqlite_engine(file, settings.readers, "BEGIN", ("query_only=ON",))
-    writer = _sqlite_engine(file, 1, "BEGIN IMMEDIATE", ("synchronous=FULL", "foreign_keys=ON"))
-    return reader, writer
-
-
-def _sqlite_engine(file: Path, size: int, begin: str, pragmas: tuple[str, ...]) -> AsyncEngine:
     url = URL.create("sqlite+aiosqlite", database=str(file))  # not a string: a folder's name may hold ? or %
-    creator = connecting(str(file), begin, (*PRAGMAS, *pragmas), writes=begin == "BEGIN IMMEDIATE")
+    reading = connecting(str(file), "BEGIN", (*PRAGMAS, "query_only=ON"))
+    writing = connecting(str(file), "BEGIN IMMEDIATE", (*PRAGMAS, *DURABLE), committed=telemetry.wrote)
     # What people ask and write is no business of a log: errors name the statement, never its values.
-    return create_async_engine(
-        url, async_creator=creator, pool_size=size, max_overflow=0, pool_timeout=30, hide_parameters=True
+    reader, writer = (
+        create_async_engine(
+            url, async_creator=creator, pool_size=size, max_overflow=0, pool_timeout=30, hide_parameters=True
+        )
+        for creator, size in ((reading, settings.readers), (writing, 1))
     )
+    return reader, writer
 
 
 def _postgres_engine(settings: PostgresSettings) -> AsyncEngine:

@@ -32,7 +32,7 @@ CHUNKS_TOPIC = "chunks"  # {"version", "first", "last"}: chunks by ordinal, both
 VISIBILITY_TOPIC = "visibility"  # {"version"}: its epochs have changed
 ERASED_TOPIC = "erased"  # {"ids"}: chunks that are no more
 SLICE = 100  # chunks of one transaction, at most
-AIM = 0.015  # seconds a transaction should take; 50 ms is the bound
+AIM = 0.01  # seconds a transaction should take; 50 ms is the bound
 SMALLEST = 4
 _BEGIN = 4  # what a version's row weighs, in chunks
 _PART = 25  # what a part of the text weighs, in chunks
@@ -73,7 +73,7 @@ class Pace:
 
     def took(self, seconds: float) -> None:
         if seconds > AIM:
-            self.size = max(SMALLEST, self.size // 2)
+            self.size = max(SMALLEST, int(self.size * max(0.25, AIM / seconds)))
         elif seconds < AIM / 2:
             self.size = min(SLICE, self.size + self.size // 4 + 1)
 

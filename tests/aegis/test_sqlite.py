@@ -1,0 +1,89 @@
+"""Our connection to SQLite: statements that nobody waits for fail aloud, and in whole transactions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from aegis import telemetry
+from aegis.database import Database, open_database
+from aegis.database.sqlite import ROWS
+from aegis.settings import SQLiteSettings
+
+things = Table("things", MetaData(), Column("id", Integer, primary_key=True), Column("name", String, nullable=False))
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncGenerator[Database]:
+    async with open_database(SQLiteSettings(), tmp_path) as database:
+        async with database.write() as connection:
+            await connection.run_sync(things.metadata.create_all)
+        yield database
+
+
+async def count(store: Database) -> int:
+    async with store.read() as connection:
+        return (await connection.execute(select(func.count()).select_from(things))).scalar_one()
+
+
+def rows(first: int, many: int) -> list[dict[str, object]]:
+    return [{"id": number, "name": f"thing {number}"} for number in range(first, first + many)]
+
+
+async def written(store: Database, *statements: Sequence[dict[str, object]]) -> None:
+    async with store.write() as connection:
+        for statement in statements:
+            await connection.execute(insert(things), statement)
+
+
+async def test_many_rows_at_a_time(store: Database) -> None:
+    async with store.write() as connection:
+        await connection.execute(insert(things), rows(0, 2 * ROWS + 3))
+        assert (await connection.execute(select(func.count()).select_from(things))).scalar_one() == 2 * ROWS + 3
+    assert await count(store) == 2 * ROWS + 3
+
+
+async def test_a_failure_is_raised_by_the_commit_and_leaves_nothing(store: Database) -> None:
+    with pytest.raises(IntegrityError):
+        await written(store, rows(0, 3), [*rows(10, 3), *rows(10, 1)], rows(20, 3))
+    assert await count(store) == 0
+    await written(store, rows(0, 3))  # the connection is as good as new
+    assert await count(store) == 3
+
+
+async def test_a_failure_is_raised_by_the_next_statement(store: Database) -> None:
+    async with store.write() as connection:
+        await connection.execute(insert(things), [*rows(0, 3), *rows(0, 1)])
+        with pytest.raises(IntegrityError):
+            await connection.execute(update(things).values(name="never"))
+        await connection.rollback()
+    assert await count(store) == 0
+
+
+async def test_a_failure_that_is_rolled_back_is_forgotten(store: Database) -> None:
+    async with store.write() as connection:
+        await connection.execute(insert(things), [*rows(0, 3), *rows(0, 1)])
+        await connection.rollback()
+    await written(store, rows(0, 2))
+    assert await count(store) == 2
+
+
+async def test_a_reader_sees_one_moment_and_lets_go_of_it(store: Database) -> None:
+    async with store.read() as reading:
+        before = (await reading.execute(select(func.count()).select_from(things))).scalar_one()
+        async with store.write() as connection:
+            await connection.execute(insert(things), rows(0, 2))
+        assert (await reading.execute(select(func.count()).select_from(things))).scalar_one() == before == 0
+    assert await count(store) == 2
+
+
+async def test_how_long_a_transaction_held_the_store_is_told(store: Database) -> None:
+    async with store.write() as connection:
+        await connection.execute(insert(things), rows(0, 1))
+        await asyncio.sleep(0.3)
+    assert telemetry.LONGEST_WRITE.seconds() >= 0.3
