@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from retrieval.embedding import Embedder
     from retrieval.embedding.wordllama import WordLlamaEmbedder
     from retrieval.ingestion.intake import Intake
+    from retrieval.interaction import Reranker
     from retrieval.keywords import KeywordEncoder
     from retrieval.projection import Projection, Resettable
 
@@ -221,6 +222,7 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
     outbox, catalogue = Outbox(database, signals), Catalogue(database, signals)
     blobs = blobs_at(settings.blobs, folder)
     await blobs.sweep(0.0 if owned and not settings.blobs.url else DAY)
+    closer = MaxSim(static.word_vectors)
     hybrid = HybridSearcher(
         vectors,
         embedder,
@@ -228,7 +230,7 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
         catalogue,
         settings.retrieval,
         settings.chat.max_question_chars,
-        reranker=MaxSim(static.word_vectors),
+        reranker=closer,
     )
     searcher = ModeSearcher(hybrid, GraphSearcher(hybrid, MentionFollower(database, catalogue)))
     graph = await _open_graph(settings, stack)
@@ -240,7 +242,7 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
     ingestion = await _open_ingestion(
         settings, database, outbox, catalogue, blobs, embedder, filled, leases, holder, stack
     )
-    conversations = await _open_conversations(settings, database, blobs, embedder, keywords, stack)
+    conversations = await _open_conversations(settings, database, blobs, embedder, keywords, closer, stack)
     conversations.learned = learning.caught_up
     writer = await stack.enter_async_context(open_writer(settings.ollama, static.embed))
     together = Projections(filled, indexing, drawing)
@@ -395,6 +397,7 @@ async def _open_conversations(
     blobs: Blobs,
     embedder: Embedder,
     keywords: KeywordEncoder,
+    closer: Reranker,
     stack: AsyncExitStack,
 ) -> TieredConversations:
     from memory.conversations.archive import STALE, Archive
@@ -412,7 +415,7 @@ async def _open_conversations(
         await archive.sweep(STALE if shared else timedelta())
     except AegisError as error:
         logger.warning("Archives that nobody needs any more are removed later: %s", error)
-    index = TurnIndex(database, store, embedder, keywords, _now)
+    index = TurnIndex(database, store, embedder, keywords, _now, closer)
     tiers = TieredConversations(store, await _open_hot_tier(settings, stack), index, archive)
     await stack.enter_async_context(tiers.running())
     return tiers

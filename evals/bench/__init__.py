@@ -17,6 +17,7 @@ BENCHES: Mapping[str, str] = {
     "http": "evals.bench.http",
     "retrieval": "evals.bench.retrieval",
     "chunking": "evals.bench.chunking",
+    "turns": "evals.bench.turns",
     "footprint": "evals.bench.footprint",
     "stalls": "evals.bench.stalls",
     "formats": "evals.bench.formats",

@@ -1,9 +1,9 @@
 """Keyword and vector search over all turns of a user, wherever their bodies stand.
 
 A turn alone is too short to match: it is scored by OWN x itself + CONTEXT x itself with the two turns before it, for
-keywords and vectors alike. Both scores are linear, so the mixture is made once, when a turn is indexed, and kept in
-the relational store. A process holds the vectors of those who searched last and scores all of a user's turns exactly;
-rarity of words is counted among that user's turns alone.
+keywords and vectors alike; so are the best when they are looked at closer. Both scores are linear, so the mixture is
+made once, when a turn is indexed, and kept in the relational store. A process holds the vectors of those who searched
+last and scores all of a user's turns exactly; rarity of words is counted among that user's turns alone.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ from memory.conversations.store import SqlConversations
 from memory.conversations.tables import conversations, turns, unindexed, vectors
 from retrieval import ranking
 from retrieval.embedding import Embedder
+from retrieval.interaction import DEPTH, Reranker, reranked
 from retrieval.keywords import KeywordEncoder
+from retrieval.proximity import nearness
 from retrieval.search import dense_weight
-from retrieval.store import Candidates, Dense, Scored, Sparse
+from retrieval.store import Candidates, Dense, Scored, Sparse, missing
 
 OWN, CONTEXT = 0.3, 0.7
 BEFORE = 2  # turns that stand before a turn as its context
@@ -89,11 +91,17 @@ class _Shelf:
         if not self.ids:
             return []
         among = self._among(conversation_id)
-        keywords = self._best(self._by_keywords(query.terms), among, limit, least=1e-6)
+        by_words = self._by_keywords(query.terms)
+        keywords = self._best(by_words, among, limit, least=1e-6)
         if words_only:
             return keywords
-        dense = self._best(self._by_vectors(query.dense), among, limit, least=0.0)
-        return ranking.convex(Candidates(dense, keywords), query.weight, limit)
+        by_meaning = self._by_vectors(query.dense)
+        dense = self._best(by_meaning, among, limit, least=0.0)
+        rests = self._scored(missing(dense, keywords), by_meaning), self._scored(missing(keywords, dense), by_words)
+        return ranking.convex(Candidates(dense, keywords, *rests), query.weight, limit)
+
+    def _scored(self, ids: Sequence[str], scores: NDArray[np.float32]) -> list[Scored]:
+        return [Scored(turn, float(scores[self._rows[turn]])) for turn in ids]
 
     def _by_keywords(self, query: Sparse) -> NDArray[np.float32]:
         scores, count = np.zeros(len(self.ids), np.float32), len(self.ids)
@@ -134,12 +142,14 @@ class TurnIndex:
         embedder: Embedder,
         keywords: KeywordEncoder,
         clock: Callable[[], datetime],
+        reranker: Reranker | None = None,
     ) -> None:
         self._database = database
         self._store = store
         self._embedder = embedder
         self._keywords = keywords
         self._clock = clock
+        self._reranker = reranker
         self._encoder = f"{embedder.name}+{keywords.name}"
         self._shelves: OrderedDict[str, _Shelf] = OrderedDict()  # by user, who searched last at the end
         self._filling = asyncio.Lock()
@@ -160,7 +170,23 @@ class TurnIndex:
         query = _Query(dense, self._keywords.query(text), dense_weight(self._embedder.name))
         async with self._filling:
             shelf = await self._filled(scope)
-            return await asyncio.to_thread(shelf.search, query, limit, conversation_id, words_only)
+            found = await asyncio.to_thread(shelf.search, query, max(limit, DEPTH), conversation_id, words_only)
+        return (found if words_only else await self._reranked(scope, text, found))[:limit]
+
+    async def _reranked(self, scope: Scope, text: str, found: Sequence[Scored]) -> list[Scored]:
+        """The first of them looked at closer, again each by itself and in its context."""
+        places = await self._places([hit.id for hit in found[:DEPTH]])
+        texts = await self._texts(scope, places)
+        kept = [hit for hit in found if hit.id not in places or places[hit.id] in texts]
+        near = [places[hit.id] for hit in kept if hit.id in places]
+        both = [_in_context(place, texts) for place in near]
+        return reranked(kept, self._meant(text, [_said(texts[place]) for place in near], both), nearness(text, both))
+
+    def _meant(self, text: str, own: Sequence[str], both: Sequence[str]) -> list[float] | None:
+        if self._reranker is None:
+            return None
+        alone, together = self._reranker.scores(text, own), self._reranker.scores(text, both)
+        return [OWN * one + CONTEXT * other for one, other in zip(alone, together, strict=True)]
 
     async def _caught_up(self, scope: Scope) -> None:
         try:
