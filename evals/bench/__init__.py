@@ -18,6 +18,8 @@ BENCHES: Mapping[str, str] = {
     "retrieval": "evals.bench.retrieval",
     "chunking": "evals.bench.chunking",
     "turns": "evals.bench.turns",
+    "evidence": "evals.bench.evidence",
+    "ensemble": "evals.bench.ensemble",
     "footprint": "evals.bench.footprint",
     "stalls": "evals.bench.stalls",
     "formats": "evals.bench.formats",
