@@ -28,10 +28,11 @@ from aegis.database.signals import NoSignals, Signals
 from aegis.errors import AegisError, ConfigurationError, Unavailable
 from aegis.folder import holder_of, own_folder, record_format, recorded_format, share_folder
 from aegis.scope import new_id
-from aegis.settings import EdgeSettings, Neo4jSettings, RedisSettings, Settings, SQLiteSettings
+from aegis.settings import EdgeSettings, Neo4jSettings, QdrantSettings, RedisSettings, Settings, SQLiteSettings
 
 if TYPE_CHECKING:
     from inference.routing import RoutedWriter
+    from memory.cache.answer_cache import AnswerCache
     from memory.conversations.hot import HotTier
     from memory.conversations.tiers import TieredConversations
     from memory.facts import Neighbourhoods
@@ -73,6 +74,7 @@ class Services:
     facts: FactStore
     neighbourhoods: Neighbourhoods
     conversations: TieredConversations
+    answers: AnswerCache
     writer: RoutedWriter
     projections: Projections
     signals: Signals
@@ -270,6 +272,7 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
         facts=FactStore(database, catalogue, static),
         neighbourhoods=_neighbourhoods(graph, database, catalogue),
         conversations=conversations,
+        answers=await _open_answers(settings, static.dimensions, stack),
         writer=writer,
         projections=together,
         signals=signals,
@@ -327,6 +330,31 @@ async def _open_signals(settings: Settings, stack: AsyncExitStack) -> Signals:
     from aegis.database.redis_signals import open_redis_signals
 
     return await stack.enter_async_context(open_redis_signals(settings.cache))
+
+
+async def _open_answers(settings: Settings, dimensions: int, stack: AsyncExitStack) -> AnswerCache:
+    """Replicas that share a Redis share answers; if they share a Qdrant server, too, also what questions resemble."""
+    from memory.cache.answer_cache import AnswerCache
+    from memory.cache.process import ProcessAnswers
+    from memory.cache.questions import ExactQuestions, StoredQuestions
+
+    limit = settings.answer_cache.limit
+    hot = ProcessAnswers(settings.answer_cache.hot)
+    if not isinstance(settings.cache, RedisSettings):
+        return AnswerCache(hot, ProcessAnswers(limit), ExactQuestions(limit))
+    from aegis.database.redis import open_redis
+    from memory.cache.redis import RedisAnswers
+
+    client = await stack.enter_async_context(open_redis(settings.cache))
+    answers = RedisAnswers(client, settings.cache.prefix, limit)
+    if not isinstance(settings.vectors, QdrantSettings):
+        return AnswerCache(hot, answers, ExactQuestions(limit))
+    from retrieval.store.server import open_qdrant
+
+    own = settings.vectors.model_copy(update={"prefix": f"{settings.vectors.prefix}_questions"})
+    return AnswerCache(
+        hot, answers, StoredQuestions(await stack.enter_async_context(open_qdrant(own, dimensions)), limit)
+    )
 
 
 async def _refuse_second_index(leases: Leases) -> None:

@@ -188,6 +188,12 @@ class ChatSettings(Section):
     deadline: float = Field(default=300, gt=0, description="Seconds a whole answer may take, searching included.")
 
 
+class AnswerCacheSettings(Section):
+    enabled: bool = Field(default=True, description="Serve answers again where asking again would find the same.")
+    limit: int = Field(default=10_000, ge=100, description="Cached answers at most, the oldest going first.")
+    hot: int = Field(default=100, ge=1, description="Of these, kept in each process.")
+
+
 Database = Annotated[
     Annotated[SQLiteSettings, Tag("sqlite")] | Annotated[PostgresSettings, Tag("postgres")], _kind("sqlite")
 ]
@@ -241,6 +247,7 @@ class Settings(BaseSettings):
     retrieval: RetrievalSettings = RetrievalSettings()
     ingestion: IngestionSettings = IngestionSettings()
     chat: ChatSettings = ChatSettings()
+    answer_cache: AnswerCacheSettings = AnswerCacheSettings()
 
     @property
     def folder(self) -> Path:

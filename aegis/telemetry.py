@@ -25,6 +25,7 @@ HITS = Histogram("aegis_retrieval_hits", "Hits per search", ["mode"], buckets=(0
 TURNS = Counter("aegis_turns_total", "Turns by route and outcome", ["route", "outcome"])
 TOKENS = Counter("aegis_tokens_total", "Tokens by model and direction", ["model", "direction"])
 FIRST_TOKEN_SECONDS = Histogram("aegis_first_token_seconds", "Time to first token", ["model"], buckets=SECONDS)
+CACHED = Counter("aegis_cached_answers_total", "Looks into the answer cache by outcome", ["outcome"])
 FILES = Counter("aegis_ingested_files_total", "Ingested files by outcome", ["outcome"])
 CHUNKS = Counter("aegis_ingested_chunks_total", "Chunks written")
 BACKLOG = Gauge("aegis_outbox_backlog", "Outbox rows a projection has not applied", ["projection"])

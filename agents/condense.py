@@ -106,6 +106,16 @@ def standalone(question: str, history: Sequence[dict[str, str]]) -> str:
     return _resolved(text, history)
 
 
+def stands_alone(question: str) -> bool:
+    """Whether nothing before it is needed to understand it, so that it means the same in every conversation."""
+    text = " ".join(question.split())
+    if len(text) <= _SHORT and (
+        _WH.match(text) or _MORE.match(text) or _ABOUT.match(text) or (not _VERB.search(text) and _PLACED.match(text))
+    ):
+        return False
+    return not _points_back(text) or _names_its_own(text)
+
+
 def _bare(text: str, before: dict[str, str]) -> str:
     """ "Why?" asks the whole question before again; "tell me more" asks about its topic."""
     if match := _WH.match(text):

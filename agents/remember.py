@@ -60,4 +60,5 @@ def turn_of(context: Context, state: State, outcome: TurnState = "done") -> Turn
         timings=dict(state.get("timings", {})),
         steps=tuple(state.get("steps", ())),
         notes=tuple(state.get("notes", ())),
+        cached=state.get("cached") or None,
     )

@@ -41,6 +41,7 @@ class Context:
     as_of: str | None = None
     known_at: int | None = None
     filters: dict[str, Any] = field(default_factory=dict[str, Any])
+    fresh: bool = False  # not from the answer cache
 
     @property
     def scope(self) -> Scope:
@@ -127,4 +128,6 @@ class State(Asked, total=False):
     tokens_out: int
     notes: Annotated[list[str], each_once]
     timings: Annotated[dict[str, float], summed]  # node -> milliseconds; kept by graphs/step.py
+    lookup: dict[str, str]  # under which the answer will be cached: id, key, by
+    cached: dict[str, Any]  # of a cached answer: turn_id, question, answered_at, near, sources (titles)
     steps: Annotated[list[dict[str, Any]], appended]  # what each node found, as it is shown; kept by graphs/step.py

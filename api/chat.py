@@ -63,6 +63,7 @@ class Answering(Protocol):
         as_of: datetime | None = None,
         known_at: int | None = None,
         filters: Any = None,
+        fresh: bool = False,
     ) -> Run: ...
 
     def running(self, scope: Scope, conversation_id: str) -> Run | None: ...
@@ -136,6 +137,7 @@ async def _asked(answering: Answering, scope: Scope, body: ChatBody) -> Run:
         as_of=body.as_of,
         known_at=body.known_at,
         filters=body.filters.model_dump(exclude_defaults=True, mode="json") or None,
+        fresh=body.fresh,
     )
 
 

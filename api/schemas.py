@@ -225,6 +225,7 @@ class ChatBody(Body):
     filters: Annotated[Filters, Field(default_factory=Filters)]
     as_of: Moment | None = None
     known_at: Epoch | None = None
+    fresh: Annotated[bool, Field(description="Answer anew, not from the answer cache")] = False
 
 
 class CitationAnswer(Answer):
@@ -244,6 +245,17 @@ class CitationAnswer(Answer):
     heading: str | None
 
 
+class CachedAnswer(Answer):
+    """Where a cached answer comes from: it was given to `question`, which only resembles the one asked if `near`, and
+    rests on the documents with these titles, which were compared since. `fresh: true` asks anew."""
+
+    turn_id: str
+    question: str
+    answered_at: datetime
+    near: bool
+    sources: list[str]
+
+
 class ChatAnswer(Answer):
     answer: str
     abstained: bool
@@ -260,6 +272,7 @@ class ChatAnswer(Answer):
     cost: float
     epoch: int
     notes: list[str]
+    cached: CachedAnswer | None = None
 
 
 class MetadataEvent(BaseModel):

@@ -57,7 +57,7 @@ class ApiAssistant:
         self._client = client
 
     async def ask(self, question: str, conversation_id: str | None) -> Answer:
-        body = {"question": question}
+        body: dict[str, Any] = {"question": question, "fresh": True}  # the code of now, not what it answered before
         if conversation_id:
             body["conversation_id"] = conversation_id
         return answer_of(await self._call("POST", "/api/v1/chat", json=body))

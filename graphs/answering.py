@@ -25,6 +25,7 @@ from agents.retrieve import document_filter, moment
 from agents.state import TOP_K, Context, State
 from graphs.followups import FollowUps
 from graphs.wiring import graph_of, now
+from memory.cache.answer_cache import Outcome
 from memory.conversations import Conversations, Turn, TurnState, told
 from retrieval.search import Mode
 
@@ -176,12 +177,15 @@ class Answering:
         settings: ChatSettings,
         followups: Callable[[Scope, State], Awaitable[list[str]]],
         clock: Callable[[], datetime] = now,
+        ended: Callable[[str, Outcome], None] = lambda turn_id, outcome: None,
     ) -> None:
+        """`ended` is told of every turn: those who wait for its answer go on."""
         self._graph = graph
         self._conversations = conversations
         self._settings = settings
         self._followups = followups
         self._clock = clock
+        self._tell = ended
         self._runs: dict[str, Run] = {}  # by turn, oldest first
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -197,8 +201,11 @@ class Answering:
         as_of: datetime | str | None = None,
         known_at: int | None = None,
         filters: Mapping[str, Any] | None = None,
+        fresh: bool = False,
     ) -> Run:
         """Begin a turn. On return its question is durable and its run under way, whoever leaves.
+
+        `fresh`: not from the answer cache.
 
         Raises InvalidInput, TooLarge, NotFound (another user's conversation), Overloaded, StoreUnavailable.
         """
@@ -216,6 +223,7 @@ class Answering:
             as_of=at.isoformat() if at else None,
             known_at=known_at,
             filters=dict(filters or {}),
+            fresh=fresh,
         )
         run = Run(turn, context)
         self._admit(run)
@@ -297,6 +305,7 @@ class Answering:
             logger.exception("Turn %s failed", run.turn_id)
             run.error = AegisError(_UNEXPECTED)
         run.settling()
+        self._tell(run.turn_id, "none" if outcome == "done" and run.error is None else "failed")
         try:
             await self._settle(run, scope, progress, "failed" if run.error else outcome)
         finally:
@@ -356,7 +365,10 @@ def _check_id(conversation_id: str) -> None:
 @asynccontextmanager
 async def open_answering(services: Services) -> AsyncGenerator[Answering]:
     graph = graph_of(services).compile(name="rag")
-    answering = Answering(graph, services.conversations, services.settings.chat, FollowUps(services.catalogue), now)
+    followups = FollowUps(services.catalogue)
+    answering = Answering(
+        graph, services.conversations, services.settings.chat, followups, now, services.answers.release
+    )
     try:
         yield answering
     finally:

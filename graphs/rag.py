@@ -1,18 +1,21 @@
 """The state machine, as a builder: no I/O, no prompt. Each caller compiles it.
 
-    condense -> recall -> route -+-> retrieve ------.
-                                 +-> consult_graph -+-> ground -+-> generate -> verify -> remember
+    condense -> recall -> cache --hit--> remember
+                            |
+                            '-> route -+-> retrieve ------.
+                                 +-> consult_graph -+-> ground -+-> generate -> verify -> keep -> remember
                                  |        ^                     +-> rewrite -> (retrieve, consult_graph)
                                  |        '---------------------'
                                  |                              '-> abstain -> remember
                                  '-> converse | inventory | recount -> remember
 
-Every route ends in an answer or an explicit abstention. The answer cache will stand between `recall` and `route`.
+Every route ends in an answer or an explicit abstention. `search` is the part between `route` and the answer alone: what
+the answer cache runs again, to see whether an answer would rest on the same sources.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from langgraph.graph import END, START, StateGraph
@@ -28,6 +31,7 @@ class Nodes:
 
     condense: Node
     recall: Node
+    cache: Node
     route: Node
     retrieve: Node
     consult_graph: Node
@@ -35,6 +39,7 @@ class Nodes:
     rewrite: Node
     generate: Node
     verify: Node
+    keep: Node
     abstain: Node
     converse: Node
     inventory: Node
@@ -45,25 +50,23 @@ class Nodes:
 Graph = StateGraph[State, Context, State, State]
 
 
+SEARCHING = ("route", "retrieve", "consult_graph", "ground", "rewrite")
+
+
 def build(nodes: Nodes, scopes: Scopes, *, rewrites: int = 1) -> Graph:
     """`rewrites` bounds the loop: at most so many new attempts."""
     graph: Graph = StateGraph(State, context_schema=Context)
     for field in fields(nodes):
         step = Step(field.name, getattr(nodes, field.name), scopes, first=field.name == "condense")
         graph.add_node(field.name, step)  # pyright: ignore[reportArgumentType] - LangGraph takes any callable
-    _wire(graph, rewrites)
-    return graph
-
-
-def _wire(graph: Graph, rewrites: int) -> None:
+    _wire_search(graph, rewrites, "generate", "abstain")
     for start, end in (
         (START, "condense"),
         ("condense", "recall"),
-        ("recall", "route"),
-        ("retrieve", "ground"),
-        ("consult_graph", "ground"),
+        ("recall", "cache"),
         ("generate", "verify"),
-        ("verify", "remember"),
+        ("verify", "keep"),
+        ("keep", "remember"),
         ("abstain", "remember"),
         ("converse", "remember"),
         ("inventory", "remember"),
@@ -71,13 +74,38 @@ def _wire(graph: Graph, rewrites: int) -> None:
         ("remember", END),
     ):
         graph.add_edge(start, end)
+    graph.add_conditional_edges("cache", _known, ["remember", "route"])
     graph.add_conditional_edges("route", _ways, ["retrieve", "consult_graph", "converse", "inventory", "recount"])
+    return graph
+
+
+def search(nodes: Mapping[str, Node], *, rewrites: int = 1) -> Graph:
+    """From a question that stands alone to `found`, `facts`, `route` and `enough`; `nodes` by the names in SEARCHING.
+
+    A question that is not for the documents ends at once.
+    """
+    graph: Graph = StateGraph(State, context_schema=Context)
+    for name in SEARCHING:
+        graph.add_node(name, nodes[name])  # pyright: ignore[reportArgumentType] - LangGraph takes any callable
+    _wire_search(graph, rewrites, END, END)
+    graph.add_edge(START, "route")
+    graph.add_conditional_edges("route", _into_documents, ["retrieve", "consult_graph", END])
+    return graph
+
+
+def _wire_search(graph: Graph, rewrites: int, enough: str, too_little: str) -> None:
+    graph.add_edge("retrieve", "ground")
+    graph.add_edge("consult_graph", "ground")
     graph.add_conditional_edges("rewrite", _searches, ["retrieve", "consult_graph"])
 
     def judged(state: State) -> str:
-        return next_step(state, rewrites)
+        return {"generate": enough, "abstain": too_little, "rewrite": "rewrite"}[next_step(state, rewrites)]
 
-    graph.add_conditional_edges("ground", judged, ["generate", "rewrite", "abstain"])
+    graph.add_conditional_edges("ground", judged, list(dict.fromkeys((enough, "rewrite", too_little))))
+
+
+def _known(state: State) -> str:
+    return "remember" if state.get("cached") else "route"
 
 
 def _ways(state: State) -> Sequence[str]:
@@ -85,6 +113,10 @@ def _ways(state: State) -> Sequence[str]:
     if route in ("converse", "inventory"):
         return [route]
     return ["recount"] if route == "recall" else _searches(state)
+
+
+def _into_documents(state: State) -> Sequence[str]:
+    return _searches(state) if state.get("route") in ("retrieve", "relate") else [END]
 
 
 def _searches(state: State) -> Sequence[str]:

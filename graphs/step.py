@@ -22,6 +22,7 @@ _REDUCED: Mapping[str, Any] = {"found": [], "notes": [], "timings": {}, "steps":
 _FRESH: Mapping[str, Any] = {
     "query": "", "facts": [], "path": [], "enough": False, "judged": 0.0, "attempts": 0, "answer": "",
     "abstained": False, "citations": [], "model": "", "tokens_in": 0, "tokens_out": 0,
+    "lookup": {}, "cached": {},
 }  # fmt: skip
 
 

@@ -64,6 +64,13 @@ def _routed(changes: Changes) -> str:
     }[changes["route"]]
 
 
+def _cached(changes: Changes) -> str:
+    if not (cached := changes.get("cached")):
+        return "Not answered before"
+    day, time = cached["answered_at"][:10], cached["answered_at"][11:16]
+    return f"Answered on {day} at {time} already"
+
+
 def _retrieved(changes: Changes) -> str:
     if changes.get("notes"):
         return "The index was out of reach"
@@ -93,6 +100,7 @@ def _verified(changes: Changes) -> str:
 _SUMMARIES: Mapping[str, Callable[[Changes], str]] = {
     "condense": _condensed,
     "recall": _recalled,
+    "cache": _cached,
     "route": _routed,
     "retrieve": _retrieved,
     "consult_graph": _consulted,

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import cast
 
-from aegis.scope import Scope, local_scope
+from aegis import __version__
+from aegis.scope import Scope, local_scope, text_hash
 from aegis.services import Services
 from agents.abstain import Abstain
+from agents.cache import Again, FromCache, KeepAnswer, Lookup
 from agents.condense import Condense
 from agents.consult_graph import ConsultGraph
 from agents.converse import Converse
 from agents.generate import Generate
 from agents.ground import Ground
 from agents.inventory import Inventory
+from agents.prompts import PROMPT_VERSION
 from agents.recall import Recall, Recount
 from agents.remember import Remember
 from agents.retrieve import Retrieve
 from agents.rewrite import Rewrite
 from agents.route import Router
-from agents.state import Context
+from agents.state import Context, State
 from agents.verify import Verify
-from graphs.rag import Graph, Nodes, build
+from graphs.rag import Graph, Nodes, build, search
+from graphs.step import Node
 
 
 def now() -> datetime:
@@ -37,19 +42,47 @@ def graph_of(services: Services, clock: Callable[[], datetime] = now) -> Graph:
 
 def nodes_of(services: Services, clock: Callable[[], datetime]) -> Nodes:
     chat, catalogue, conversations = services.settings.chat, services.catalogue, services.conversations
+    searching: dict[str, Node] = {
+        "route": Router(),
+        "retrieve": Retrieve(services.searcher),
+        "consult_graph": ConsultGraph(services.facts, services.neighbourhoods, catalogue, services.searcher),
+        "ground": Ground(catalogue, services.static.embed, chat.rewrites),
+        "rewrite": Rewrite(),
+    }
+    lookup = Lookup(lambda: answered_by(services), services.settings.answer_cache.enabled)
+    static, answers = services.static, services.answers
+    again = searched_again(searching, chat.rewrites)
     return Nodes(
+        **searching,
         condense=Condense(conversations, catalogue.epoch, chat.history_turns),
         recall=Recall(conversations),
-        route=Router(),
-        retrieve=Retrieve(services.searcher),
-        consult_graph=ConsultGraph(services.facts, services.neighbourhoods, catalogue, services.searcher),
-        ground=Ground(catalogue, services.static.embed, chat.rewrites),
-        rewrite=Rewrite(),
+        cache=FromCache(answers, catalogue, static.embed, lookup, again, static.word_vectors),
         generate=Generate(catalogue, services.writer, services.settings.ollama.num_ctx),
         verify=Verify(catalogue),
+        keep=KeepAnswer(answers, catalogue, static.embed, lookup, clock),
         abstain=Abstain(),
         converse=Converse(),
         inventory=Inventory(catalogue, services.facts, clock),
         recount=Recount(),
         remember=Remember(conversations),
     )
+
+
+def searched_again(nodes: Mapping[str, Node], rewrites: int) -> Again:
+    """The search of a run, by itself. Its steps are shown to nobody."""
+    compiled = search(nodes, rewrites=rewrites).compile(name="search")
+
+    async def again(state: State, context: Context) -> State:
+        asked: State = {"question": state["question"], "standalone": state["standalone"]}
+        if "epoch" in state:
+            asked["epoch"] = state["epoch"]
+        return cast(State, await compiled.ainvoke(asked, context=context, config={"callbacks": []}))
+
+    return again
+
+
+def answered_by(services: Services) -> str:
+    """What makes answers in this process, the writer first; another of any of these may answer otherwise."""
+    settings = services.settings
+    ways = (settings.retrieval.model_dump_json(), settings.chat.rewrites, settings.ollama.num_ctx, PROMPT_VERSION)
+    return " ".join((services.writer.name, text_hash(repr((__version__, services.embedder.name, *ways)))[:16]))

@@ -301,6 +301,13 @@ class Catalogue:
             raise NotFound(f"There is no document {document_id}.", document_id=document_id)
         return "".join(parts)
 
+    async def newest(self, version_ids: Sequence[str]) -> datetime | None:
+        """When the youngest of these versions was taken in; None where one of them is gone."""
+        query = select(func.count(), func.max(versions.c.indexed_at)).where(versions.c.id.in_(list(version_ids)))
+        async with self._database.read() as connection:
+            count, newest = (await connection.execute(query)).one()
+        return newest if count == len(set(version_ids)) else None
+
     async def totals(self, scope: Scope, epoch: int | None = None) -> Mapping[str, int]:
         """How many documents and chunks this scope sees."""
         query = (

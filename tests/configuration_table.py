@@ -120,6 +120,7 @@ class Heading(Enum):
     retrieval = "Retrieval"
     ingestion = "Ingestion"
     chat = "Chat"
+    answer_cache = "Answer cache"
 
 
 def table() -> str:

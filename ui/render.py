@@ -24,6 +24,8 @@ Shown = dict[str, Any]
 _LABELS: Mapping[str, tuple[str, str]] = {
     "condense": ("Reading the question", "Question"),
     "recall": ("Looking at earlier turns", "Memory"),
+    "cache": ("Looking for a known answer", "Known answers"),
+    "keep": ("Keeping the answer", "Kept"),
     "route": ("Choosing a way", "Route"),
     "retrieve": ("Searching the documents", "Search"),
     "consult_graph": ("Consulting the graph", "Graph"),

@@ -73,6 +73,7 @@ class Turn:
     timings: Mapping[str, float] = field(default_factory=dict[str, float])  # node -> milliseconds
     steps: tuple[Mapping[str, Any], ...] = ()  # what each node found, as the page showed it
     notes: tuple[str, ...] = ()  # what the reader should know: a store out of reach, no model configured
+    cached: Mapping[str, Any] | None = None  # of a cached answer: turn_id, question, answered_at, near, sources
     feedback: Mapping[str, Any] | None = None
     created_at: datetime | None = None
 
@@ -187,6 +188,7 @@ def told(turn: Turn) -> dict[str, Any]:
         "cost": turn.cost,
         "epoch": turn.epoch,
         "notes": list(turn.notes),
+        "cached": dict(turn.cached) if turn.cached else None,
     }
 
 

@@ -136,6 +136,7 @@ async def test_chat_as_json(client_of: Open) -> None:
             "as_of": datetime(2024, 1, 1, tzinfo=UTC),
             "known_at": 4,
             "filters": {"tag": ["x"]},
+            "fresh": False,
         }
     ]
 

@@ -43,9 +43,9 @@ async def test_a_run_over_http_asks_checks_and_tidies_up() -> None:
     report = await run(follow_up, _assistant(server))
     assert report.summary()["citations"].mean == 1
     assert calls == [
-        'POST /api/v1/chat {"question":"one"}',
+        'POST /api/v1/chat {"question":"one","fresh":true}',
         "GET /api/v1/documents/d/text ",
-        'POST /api/v1/chat {"question":"two","conversation_id":"k"}',
+        'POST /api/v1/chat {"question":"two","fresh":true,"conversation_id":"k"}',
         "GET /api/v1/documents/d/text ",
         "DELETE /api/v1/conversations/k ",
     ]

@@ -27,6 +27,7 @@ from aegis.errors import (
 from aegis.scope import Scope, Span, new_id
 from aegis.settings import ChatSettings
 from agents.abstain import Abstain
+from agents.cache import FromCache, KeepAnswer, Lookup
 from agents.condense import Condense
 from agents.consult_graph import GRAPH_NOTE, ConsultGraph
 from agents.converse import Converse
@@ -43,7 +44,11 @@ from agents.verify import Verify
 from graphs.answering import Answering, Event, Run
 from graphs.followups import FollowUps
 from graphs.rag import Nodes, build
+from graphs.wiring import searched_again
 from inference import Piece, WriteRequest
+from memory.cache.answer_cache import AnswerCache
+from memory.cache.process import ProcessAnswers
+from memory.cache.questions import ExactQuestions
 from memory.conversations import Turn
 from memory.conversations.store import SqlConversations
 from memory.facts import Entity, Evidence, Fact, Neighbourhood, ScoredFact
@@ -107,6 +112,9 @@ class Documents:
 
     async def epoch(self) -> int:
         return 7
+
+    async def newest(self, version_ids: Sequence[str]) -> datetime | None:
+        return datetime(2020, 1, 1, tzinfo=UTC)
 
     async def list_documents(
         self, scope: Scope, *, after: str = "", limit: int = 100, epoch: int | None = None
@@ -195,19 +203,29 @@ class World:
     graph: Graph = field(default_factory=Graph)
     writer: Writer = field(default_factory=Writer)
     settings: ChatSettings = field(default_factory=ChatSettings)
+    answers: AnswerCache = field(
+        default_factory=lambda: AnswerCache(ProcessAnswers(10), ProcessAnswers(100), ExactQuestions(100))
+    )
+    lookup: Lookup = field(default_factory=lambda: Lookup(lambda: "fake"))
 
     def nodes(self) -> Nodes:
         documents, graph = self.documents, self.graph
+        searching: dict[str, Any] = {
+            "route": Router(),
+            "retrieve": Retrieve(documents),
+            "consult_graph": ConsultGraph(graph, graph, documents, documents),
+            "ground": Ground(documents, embed, self.settings.rewrites),
+            "rewrite": Rewrite(),
+        }
+        again = searched_again(searching, self.settings.rewrites)
         return Nodes(
+            **searching,
             condense=Condense(self.conversations, documents.epoch, self.settings.history_turns),
             recall=Recall(self.conversations),
-            route=Router(),
-            retrieve=Retrieve(documents),
-            consult_graph=ConsultGraph(graph, graph, documents, documents),
-            ground=Ground(documents, embed, self.settings.rewrites),
-            rewrite=Rewrite(),
+            cache=FromCache(self.answers, documents, embed, self.lookup, again),
             generate=Generate(documents, self.writer),
             verify=Verify(documents),
+            keep=KeepAnswer(self.answers, documents, embed, self.lookup, now),
             abstain=Abstain(),
             converse=Converse(),
             inventory=Inventory(documents, graph, now),
@@ -222,7 +240,8 @@ class World:
         return build(self.nodes(), everything, rewrites=self.settings.rewrites).compile()
 
     def answering(self) -> Answering:
-        return Answering(self.compiled(), self.conversations, self.settings, FollowUps(self.documents), now)
+        followups, ended = FollowUps(self.documents), self.answers.release
+        return Answering(self.compiled(), self.conversations, self.settings, followups, now, ended)
 
 
 def now() -> datetime:
@@ -259,7 +278,8 @@ async def test_an_answer_from_the_documents(world: World) -> None:
     assert kinds(events) == ["metadata", "step", "token", "citations", "followups", "done"]
     followups = next(event.data["questions"] for event in events if event.kind == "followups")
     assert followups == ["What does “Manual” say about “Backup and restore”?"]
-    assert ended(events) == ["condense", "recall", "route", "retrieve", "ground", "generate", "verify", "remember"]
+    searched = ["route", "retrieve", "ground"]
+    assert ended(events) == ["condense", "recall", "cache", *searched, "generate", "verify", "keep", "remember"]
     assert (turn.state, turn.route, turn.abstained, turn.model, turn.epoch) == ("done", "retrieve", False, "fake", 7)
     assert turn.answer.startswith("The server listens on port 8000")
     assert [TEXT[c.start : c.end] for c in turn.citations] == [c.quote for c in turn.citations] != []
@@ -277,7 +297,7 @@ async def test_relations_ask_documents_and_graph_at_once(world: World) -> None:
     events = await seen(run)
     turn = await run.result()
     starts = [event.data["node"] for event in events if event.kind == "step" and event.data["state"] == "start"]
-    assert set(starts[3:5]) == {"retrieve", "consult_graph"}
+    assert set(starts[4:6]) == {"retrieve", "consult_graph"}
     assert starts.count("ground") == 1
     assert (turn.route, turn.fact_ids) == ("relate", ("f1",))
     assert "owner" in turn.chunk_ids
@@ -450,7 +470,7 @@ async def test_questions_at_once_are_bounded_and_closing_keeps_what_was_written(
     world.settings = ChatSettings(max_running=2)
     world.writer.gate = asyncio.Event()
     answering = world.answering()
-    runs = [await answering.ask(ANN, QUESTION) for _ in range(2)]
+    runs = [await answering.ask(ANN, question) for question in (QUESTION, "Which port must be free?")]
     with pytest.raises(Overloaded):
         await answering.ask(ANN, QUESTION)
     assert len(await world.conversations.list(ANN)) == 2
