@@ -1,24 +1,40 @@
-"""Conversations: history, names, and the turn that is being answered now."""
+"""Conversations: history, names, search, files of them, and the turn that is being answered now."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query
-from starlette.responses import Response
+from fastapi import APIRouter, Depends, Header, Query, Request
+from starlette.responses import Response, StreamingResponse
 
 from aegis.errors import NotFound
 from aegis.scope import Scope
 from api import deps
 from api.chat import STREAM_RESPONSES, AnsweringOf, Run, frames
 from api.encoding import Json, StrictRoute
-from api.schemas import ConversationAnswer, ConversationsAnswer, ConversationWithTurns, RenameBody
+from api.schemas import (
+    ConversationAnswer,
+    ConversationsAnswer,
+    ConversationWithTurns,
+    FoundTurnsAnswer,
+    ReceiptAnswer,
+    RenameBody,
+    TakenInAnswer,
+)
 from api.streaming import EventStream
-from memory.conversations import Conversation, Conversations, Turn, told
+from memory.conversations import Conversation, Conversations, Found, Searching, Turn, told
+from memory.conversations.transfer import Form, exported, exported_all, take_in
 
 router = APIRouter(prefix="/api/v1/conversations", tags=["conversations"], route_class=StrictRoute)
 
+SearchingOf = Annotated[Searching, Depends(deps.conversations)]
 KeptOf = Annotated[Conversations, Depends(deps.conversations)]
+FormOf = Annotated[Form, Query(description="jsonl or markdown")]
+_MEDIA = {"jsonl": ("application/x-ndjson", "jsonl"), "markdown": ("text/markdown; charset=utf-8", "md")}
+_LINES = {"requestBody": {"required": True, "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}}
 
 
 @router.get("", response_model=ConversationsAnswer)
@@ -32,6 +48,39 @@ async def conversations(
     return Json({"conversations": [_answer(one) for one in page], "next": page[-1].cursor if more else None})
 
 
+@router.get("/search", response_model=FoundTurnsAnswer)
+async def search(
+    scope: deps.ScopeOf,
+    kept: KeptOf,
+    turns: SearchingOf,
+    query: Annotated[str, Query(min_length=1, max_length=2000, pattern=deps.NO_NUL, description="What to look for")],
+    limit: Annotated[int, Query(ge=1, le=100, description="Most turns")] = 20,
+) -> Response:
+    """Turns of all your conversations, by words and by meaning, best first."""
+    begun = time.perf_counter()
+    hits = [await _found(kept, scope, found) for found in await turns.search(scope, query, limit=limit)]
+    return Json({"hits": hits, "took_ms": round((time.perf_counter() - begun) * 1000, 2)})
+
+
+@router.get("/export", response_class=StreamingResponse)
+async def export_all(scope: deps.ScopeOf, kept: KeptOf, format: FormOf = "jsonl") -> Response:
+    """All your conversations, newest first; JSON lines can be imported again."""
+    return _file(exported_all(kept, scope, format), "conversations", format)
+
+
+@router.post("/import", response_model=TakenInAnswer, openapi_extra=_LINES)
+async def import_(request: Request, scope: deps.ScopeOf, kept: KeptOf) -> Response:
+    """Take in JSON lines that an export has written. Those that are here already stay as they are."""
+    return Json(asdict(await take_in(kept, scope, await request.body())))
+
+
+@router.get("/{conversation_id}/export", response_class=StreamingResponse)
+async def export(conversation_id: deps.Id, scope: deps.ScopeOf, kept: KeptOf, format: FormOf = "jsonl") -> Response:
+    """One conversation as a file: JSON lines hold everything, Markdown is for reading."""
+    found = await kept.get(scope, conversation_id)
+    return _file(exported(kept, scope, found, format), f"conversation-{found.id}", format)
+
+
 @router.get("/{conversation_id}", response_model=ConversationWithTurns)
 async def conversation(
     conversation_id: deps.Id,
@@ -42,9 +91,8 @@ async def conversation(
 ) -> Response:
     """The conversation with its turns, oldest first."""
     found = await kept.get(scope, conversation_id)
-    turns = await kept.history(scope, conversation_id)
-    page = turns[cursor : cursor + limit]
-    more = cursor + limit < len(turns)
+    turns = await kept.page(scope, conversation_id, after=cursor, limit=limit + 1)
+    page, more = turns[:limit], len(turns) > limit
     body = {"turns": [turn_answer(turn) for turn in page], "next": str(cursor + limit) if more else None}
     return Json(_answer(found) | body)
 
@@ -55,14 +103,14 @@ async def rename(conversation_id: deps.Id, body: RenameBody, scope: deps.ScopeOf
     return Json(_answer(await kept.rename(scope, conversation_id, body.title)))
 
 
-@router.delete("/{conversation_id}", status_code=204)
-async def delete(conversation_id: deps.Id, scope: deps.ScopeOf, kept: KeptOf, answering: AnsweringOf) -> None:
-    """Erase the conversation with its turns; one that is being answered is stopped first."""
+@router.delete("/{conversation_id}", response_model=ReceiptAnswer)
+async def delete(conversation_id: deps.Id, scope: deps.ScopeOf, kept: KeptOf, answering: AnsweringOf) -> Response:
+    """Erase the conversation with everything drawn from it; one that is being answered is stopped first."""
     await kept.get(scope, conversation_id)
     run = answering.running(scope, conversation_id)
     if run is not None:
         await run.stop()
-    await kept.delete(scope, conversation_id)
+    return Json(asdict(await kept.delete(scope, conversation_id)))
 
 
 @router.get("/{conversation_id}/running", response_class=EventStream, responses=STREAM_RESPONSES)
@@ -99,12 +147,37 @@ def turn_answer(turn: Turn) -> dict[str, Any]:
     return told(turn) | {
         "question": turn.question,
         "mode": turn.mode,
+        "top_k": turn.top_k,
+        "as_of": turn.as_of,
+        "known_at": turn.known_at,
+        "collections": list(turn.collections),
+        "filters": dict(turn.filters),
+        "prompt_version": turn.prompt_version,
         "chunk_ids": list(turn.chunk_ids),
         "fact_ids": list(turn.fact_ids),
         "steps": [dict(step) for step in turn.steps],
         "feedback": dict(turn.feedback) if turn.feedback is not None else None,
         "created_at": turn.created_at,
     }
+
+
+async def _found(kept: Conversations, scope: Scope, found: Found) -> dict[str, Any]:
+    turn = found.turn
+    return {
+        "turn_id": turn.id,
+        "conversation_id": turn.conversation_id,
+        "title": (await kept.get(scope, turn.conversation_id)).title,
+        "question": turn.question,
+        "answer": turn.answer,
+        "created_at": turn.created_at,
+        "score": round(found.score, 6),
+    }
+
+
+def _file(parts: AsyncGenerator[bytes], name: str, form: Form) -> Response:
+    media, suffix = _MEDIA[form]
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{suffix}"'}
+    return StreamingResponse(parts, media_type=media, headers=headers)
 
 
 def _answer(conversation: Conversation) -> dict[str, Any]:

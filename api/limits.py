@@ -10,6 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import refusal
 
 INGEST_PATH = "/api/v1/retrieval/ingest"
+IMPORT_PATH = "/api/v1/conversations/import"
+RESTORE_PATH = "/api/v1/admin/restore"
 MEGABYTE = 1_000_000
 
 
@@ -20,11 +22,15 @@ class BodyLimits:
     json: int = MEGABYTE
     json_ingest: int = 10 * MEGABYTE
     upload: int = 101 * MEGABYTE
+    conversations: int = 50 * MEGABYTE
+    backup: int = 1_000_000 * MEGABYTE  # is written to disk as it comes
 
     def of(self, scope: Scope) -> int:
         path: str = scope["path"]
         if path == INGEST_PATH:
             return self.upload if _multipart(scope) else self.json_ingest
+        if path in (IMPORT_PATH, RESTORE_PATH):
+            return self.conversations if path == IMPORT_PATH else self.backup
         return self.json if path.startswith("/api/") else self.upload
 
 

@@ -313,6 +313,12 @@ class ErrorEvent(BaseModel):
 class TurnAnswer(ChatAnswer):
     question: str
     mode: str
+    top_k: int
+    as_of: str | None
+    known_at: int | None
+    collections: list[str]
+    filters: dict[str, Any]
+    prompt_version: str
     chunk_ids: list[str]
     fact_ids: list[str]
     steps: list[dict[str, Any]]
@@ -335,6 +341,36 @@ class ConversationsAnswer(Answer):
 class ConversationWithTurns(ConversationAnswer):
     turns: list[TurnAnswer]
     next: str | None
+
+
+class FoundTurn(Answer):
+    turn_id: str
+    conversation_id: str
+    title: str
+    question: str
+    answer: str
+    created_at: datetime | None
+    score: float
+
+
+class FoundTurnsAnswer(Answer):
+    hits: list[FoundTurn]
+    took_ms: float
+
+
+class ReceiptAnswer(Answer):
+    """`further`: how much of what had been drawn from it went with it, by name."""
+
+    conversation_id: str
+    turns: int
+    archives: int
+    further: dict[str, int]
+
+
+class TakenInAnswer(Answer):
+    conversations: int
+    turns: int
+    known: int
 
 
 class RenameBody(Body):

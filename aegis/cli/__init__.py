@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from aegis import __version__
-from aegis.cli import ask, bench, doctor, documents, evals, ingest, jobs, memory, rebuild, search, serve
+from aegis.cli import ask, bench, conversations, doctor, documents, evals, ingest, jobs, memory, rebuild, search, serve
 from aegis.errors import AegisError, ConfigurationError
 
 # Between a setting's name and its field, the chosen kind stands in what pydantic reports, though not in the variable.
@@ -42,6 +42,7 @@ app.command(help="List ingestion jobs, or show, cancel one.")(jobs.jobs)
 app.command(help="Rebuild the indexes from the relational store, without any model call.")(rebuild.rebuild)
 app.command(help="Check this installation and say what mends what is wrong.")(doctor.doctor)
 app.command(help="Run one benchmark, or all.")(bench.bench)
+app.add_typer(conversations.app, name="conversations", help="List, search, export, import and erase conversations.")
 app.add_typer(memory.app, name="memory", help="Search and inspect the graph memory.")
 app.add_typer(evals.app, name="eval", help="Replay saved questions through the current code.")
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from aegis.errors import AegisError, FolderInUse, Unavailable
+from aegis.errors import AegisError, FolderInUse, InvalidInput, Unavailable
 from aegis.folder import Owner, current_owner, in_use
 from aegis.settings import Settings
 
@@ -93,11 +96,60 @@ async def call(client: httpx.AsyncClient, method: str, path: str, **arguments: A
         ) from error
     if response.is_success:
         return response.json() if response.content else None
+    raise _refused(response.status_code, response.content)
+
+
+def _refused(status: int, body: bytes) -> Refused:
     try:
-        error = response.json()["error"]
+        error = json.loads(body)["error"]
+        return Refused(error["code"], error["message"])
     except (ValueError, KeyError, TypeError):
-        raise Refused("internal", f"The server answered {response.status_code} without saying why.") from None
-    raise Refused(error["code"], error["message"])
+        return Refused("internal", f"The server answered {status} without saying why.")
+
+
+async def saved(client: httpx.AsyncClient, path: str, file: Path | None, **arguments: Any) -> int:
+    """Write an answer to a file as it comes, or to standard output; how many bytes. Raises Refused, Unavailable.
+
+    The file is there whole or not at all.
+    """
+    try:
+        async with client.stream("GET", path, **arguments) as response:
+            if not response.is_success:
+                raise _refused(response.status_code, await response.aread())
+            return await _written(response.aiter_bytes(), file)
+    except httpx.TransportError as error:
+        raise Unavailable(f"The server at {client.base_url} stopped in the middle: {error}. Try again.") from error
+
+
+async def _written(pieces: AsyncIterator[bytes], file: Path | None) -> int:
+    if file is None:
+        size = 0
+        async for piece in pieces:
+            size += sys.stdout.buffer.write(piece)
+        return size
+    return await write_whole(pieces, file)
+
+
+async def write_whole(
+    pieces: AsyncIterator[bytes], file: Path, progress: Callable[[int], None] = lambda _: None
+) -> int:
+    """Beside the file first, then in its place. Raises InvalidInput when it cannot be written."""
+    beside, size = file.with_name(f".{file.name}.part"), 0
+    try:
+        with beside.open("wb") as out:
+            async for piece in pieces:
+                size += out.write(piece)
+                progress(size)
+            out.flush()
+            os.fsync(out.fileno())
+        beside.replace(file)
+    except OSError as error:
+        raise InvalidInput(
+            f"{file} cannot be written: {error.strerror}. Free some space or name another file."
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return size
 
 
 def run(command: str, work: Callable[[httpx.AsyncClient], Awaitable[Any]]) -> Any:

@@ -123,6 +123,16 @@ class Forgetting(Protocol):
         ...
 
 
+class Searching(Protocol):
+    """Search over turns of every tier. Adapter: `tiers.py`."""
+
+    async def search(
+        self, scope: Scope, text: str, *, limit: int = 20, conversation_id: str | None = None
+    ) -> Sequence[Found]:
+        """The user's turns by what they say, best first; of one conversation where one is named."""
+        ...
+
+
 class Conversations(Protocol):
     """The port. Another user's conversation is NotFound, never Forbidden. Adapters: `store.py`, `tiers.py`."""
 
@@ -156,6 +166,13 @@ class Conversations(Protocol):
         ...
 
     async def turn(self, scope: Scope, turn_id: str) -> Turn: ...
+
+    async def take_in(self, scope: Scope, conversation: Conversation, told: Sequence[Turn]) -> int:
+        """Add turns that were exported, under their ids and times; those that are there stay as they are.
+
+        How many were added. Raises NotFound where the conversation's id is another user's.
+        """
+        ...
 
     async def mentioning(self, scope: Scope, words: Sequence[str], *, limit: int = 50) -> Sequence[Turn]:
         """The user's finished turns, of all conversations, that hold one of these words; newest first."""

@@ -16,7 +16,7 @@ from aegis.database import Database
 from aegis.errors import AegisError, ModelFailed, ModelUnavailable
 from aegis.scope import Scope
 from api.chat import EVENTS
-from api.schemas import ChatAnswer, ConversationsAnswer, ConversationWithTurns
+from api.schemas import ChatAnswer, ConversationsAnswer, ConversationWithTurns, ReceiptAnswer
 from memory.conversations import Citation, Turn, told
 from memory.conversations.store import SqlConversations
 from tests.api.conftest import Open
@@ -253,7 +253,8 @@ async def test_renaming_and_erasing(client_of: Open, kept: SqlConversations) -> 
     renamed = await client.patch(f"{CONVERSATIONS}/k1", json={"title": "Shields"})
     assert renamed.json()["title"] == "Shields"
     assert (await client.patch(f"{CONVERSATIONS}/k1", json={"title": " "})).status_code == 422
-    assert (await client.delete(f"{CONVERSATIONS}/k1")).status_code == 204
+    receipt = await client.delete(f"{CONVERSATIONS}/k1")
+    assert ReceiptAnswer.model_validate_json(receipt.content).turns == 3
     assert run.stopped
     assert (await client.get(f"{CONVERSATIONS}/k1")).status_code == 404
 

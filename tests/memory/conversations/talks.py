@@ -59,7 +59,7 @@ def answered(turn: Turn, answer: str = "A vector database [1].") -> Turn:
         tokens_out=5,
         epoch=7,
         timings={"retrieve": 1.25},
-        steps=({"node": "retrieve", "detail": {"hits": 2}},),
+        steps=({"node": "retrieve", "summary": "2 found", "took_ms": 1.25, "detail": {"hits": 2}},),
         notes=("No model is configured.",),
     )
 
