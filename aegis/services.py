@@ -171,12 +171,15 @@ async def open_services(
     Raises ConfigurationError, DataFolderError, StoreUnavailable, IndexUnavailable.
     """
     global _current
+    from aegis.backup.staging import finish
+
     os.environ.setdefault("GRAPHITI_TELEMETRY_ENABLED", "false")
     sys.setswitchinterval(SWITCH)
     async with AsyncExitStack() as stack:
         if _owns_folder(settings):
             url = settings.address if command in ("serve", "studio") else ""
             await stack.enter_async_context(own_folder(settings.folder, command, url, patience))
+            await asyncio.to_thread(finish, settings.folder)
         else:
             share_folder(settings.folder)
         folder = settings.folder

@@ -18,7 +18,7 @@ from langgraph.runtime import Runtime
 from aegis.scope import Scope
 from agents.state import Context, State
 from agents.topic import names, topic
-from memory.conversations import Turn
+from memory.conversations import RECENT, SAID, Turn
 
 KEPT_CHARS = 600  # of an earlier question or answer, in the state
 
@@ -63,6 +63,8 @@ _VERB = re.compile(
 class History(Protocol):
     async def history(self, scope: Scope, conversation_id: str, *, last: int | None = None) -> Sequence[Turn]: ...
 
+    async def recent(self, scope: Scope, conversation_id: str) -> Sequence[Turn]: ...
+
 
 @dataclass(frozen=True)
 class Condense:
@@ -81,9 +83,11 @@ class Condense:
     async def _history(self, context: Context) -> list[dict[str, str]]:
         if not self.turns:
             return []
-        # One more than wanted: the turn being answered stands there already.
-        earlier = await self.conversations.history(context.scope, context.conversation_id, last=self.turns + 1)
-        done = [turn for turn in earlier if turn.id != context.turn_id and turn.state in ("done", "stopped")]
+        if self.turns <= RECENT:
+            earlier = await self.conversations.recent(context.scope, context.conversation_id)
+        else:  # one more than wanted: the turn being answered stands there already
+            earlier = await self.conversations.history(context.scope, context.conversation_id, last=self.turns + 1)
+        done = [turn for turn in earlier if turn.id != context.turn_id and turn.state in SAID]
         return [_remembered(turn) for turn in done][-self.turns :]
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+from dataclasses import asdict
+from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Depends
-from starlette.responses import Response
+from fastapi import APIRouter, Depends, Request
+from starlette.requests import HTTPConnection
+from starlette.responses import Response, StreamingResponse
 
+from aegis.backup.writing import backed_up
+from aegis.database import Database
+from aegis.errors import Unavailable
 from api import deps
 from api.encoding import Json, StrictRoute
-from api.schemas import RebuildAnswer
+from api.restoring import Restoring
+from api.schemas import RebuildAnswer, RestoreAnswer
+from retrieval.blobs import Blobs
 
 router = APIRouter(prefix="/api/v1/admin", tags=["operation"], route_class=StrictRoute)
 
@@ -33,6 +40,18 @@ class Rebuilding(Protocol):
     def progress(self) -> Progress: ...
 
 
+_FILE = {"requestBody": {"required": True, "content": {"application/zip": {"schema": {"type": "string"}}}}}
+
+
+async def _restoring(connection: HTTPConnection) -> Restoring:
+    found = getattr(connection.app.state, "restoring", None)
+    if found is None:
+        raise Unavailable("The server is starting or stopping; try again shortly.")
+    return found
+
+
+RestoringOf = Annotated[Restoring, Depends(_restoring)]
+DatabaseOf = Annotated[Database, Depends(deps.database)]
 RebuildingOf = Annotated[Rebuilding, Depends(deps.projections)]
 
 
@@ -47,6 +66,30 @@ async def rebuild(_scope: deps.ScopeOf, projections: RebuildingOf) -> Response:
 async def progress(_scope: deps.ScopeOf, projections: RebuildingOf) -> Response:
     """How far it is."""
     return Json(_answer(projections))
+
+
+@router.get("/backup", response_class=StreamingResponse)
+async def backup(_scope: deps.ScopeOf, database: DatabaseOf, blobs: Annotated[Blobs, Depends(deps.blobs)]) -> Response:
+    """Everything that must not be lost, as one file of one moment; nothing stops meanwhile."""
+    headers = {"Content-Disposition": 'attachment; filename="aegisrag.backup"'}
+    return StreamingResponse(backed_up(database, blobs), media_type="application/zip", headers=headers)
+
+
+@router.post("/restore", status_code=202, response_model=RestoreAnswer, openapi_extra=_FILE)
+async def restore(_scope: deps.ScopeOf, request: Request, restoring: RestoringOf) -> Response:
+    """Put a backup in the place of everything that is there. Other requests are refused for the last part of it."""
+    await restoring.begin(request.stream())
+    return Json(_state(restoring), 202)
+
+
+@router.get("/restore", response_model=RestoreAnswer)
+async def restored(restoring: RestoringOf) -> Response:
+    """How far it is."""
+    return Json(_state(restoring))
+
+
+def _state(restoring: Restoring) -> dict[str, Any]:
+    return {**asdict(restoring.state), "running": restoring.state.running}
 
 
 def _answer(projections: Rebuilding) -> dict[str, int | bool]:

@@ -17,12 +17,14 @@ from starlette.middleware import Middleware
 from aegis import telemetry
 from aegis.settings import Settings
 from api import admin, chat, conversations, docs, documents, errors, feedback, health, memory, metrics, retrieval
-from api.checks import checks_of
+from api.draining import Draining, Gate
 from api.guard import Guard, policy_of
+from api.hosting import Hosting
 from api.limits import BodyLimit, limits_for
 from api.metrics import Measured
 from api.openapi import ERRORS, describing
 from api.request_ids import RequestIds
+from api.restoring import Restoring
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -37,26 +39,22 @@ async def opened(
 
     `command` and `patience` are what `aegis.folder.own_folder` takes: who we are, and how long to wait for another.
     """
-    from aegis.services import open_services  # here, because they load engines
-    from graphs.answering import open_answering
-
     configure(app, settings)
-    async with (
-        open_services(settings, command=command, patience=patience) as services,
-        open_answering(services) as answering,
-    ):
-        app.state.services, app.state.answering = services, answering
-        app.state.checks = checks_of(services)
+    hosting = Hosting(app, settings, command, patience)
+    restoring = Restoring(app, settings)
+    async with hosting.running():
+        app.state.hosting, app.state.restoring = hosting, restoring
         try:
             yield
         finally:
-            app.state.services = app.state.answering = app.state.checks = None
+            await restoring.aclose()
 
 
 def configure(app: FastAPI, settings: Settings) -> None:
     """What requests go by that needs no service."""
     app.state.policy = policy_of(settings)
     app.state.limits = limits_for(settings.ingestion.max_file_bytes)
+    app.state.gate = Gate()
     # One form's files are read into memory at a time; others wait with theirs on disk.
     app.state.reading = asyncio.Semaphore(1)
     telemetry.BUILD.labels(health.VERSION).set(1)
@@ -79,7 +77,13 @@ def create_app(lifespan: Lifespan = lifespan) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         responses=ERRORS,
-        middleware=[Middleware(Measured), Middleware(RequestIds), Middleware(Guard), Middleware(BodyLimit)],
+        middleware=[
+            Middleware(Measured),
+            Middleware(RequestIds),
+            Middleware(Guard),
+            Middleware(Draining),
+            Middleware(BodyLimit),
+        ],
     )
     errors.install(app)
     for noun in ROUTERS:

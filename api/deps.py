@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query
 from starlette.requests import HTTPConnection
 
+from aegis.database import Database
 from aegis.errors import Unavailable
 from aegis.scope import Scope, local_scope
 from aegis.settings import Settings
@@ -52,6 +53,10 @@ async def ingestion(connection: HTTPConnection) -> Ingestion:
 
 async def blobs(connection: HTTPConnection) -> Blobs:
     return _services(connection).blobs
+
+
+async def database(connection: HTTPConnection) -> Database:
+    return _services(connection).database
 
 
 async def projections(connection: HTTPConnection) -> Any:

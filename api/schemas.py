@@ -470,6 +470,16 @@ class ReadyAnswer(Answer):
     checks: list[CheckAnswer]
 
 
+class RestoreAnswer(Answer):
+    """`done` of `total`: members of the file, rows or chunks, by phase. `message` says why it failed."""
+
+    phase: Literal["none", "receiving", "checking", "restoring", "switching", "indexing", "done", "failed"]
+    running: bool
+    done: int
+    total: int
+    message: str
+
+
 class RebuildAnswer(Answer):
     """`done` of `total` chunks; `total` is 0 before it is known."""
 

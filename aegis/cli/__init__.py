@@ -14,7 +14,21 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from aegis import __version__
-from aegis.cli import ask, bench, conversations, doctor, documents, evals, ingest, jobs, memory, rebuild, search, serve
+from aegis.cli import (
+    ask,
+    backup,
+    bench,
+    conversations,
+    doctor,
+    documents,
+    evals,
+    ingest,
+    jobs,
+    memory,
+    rebuild,
+    search,
+    serve,
+)
 from aegis.errors import AegisError, ConfigurationError
 
 # Between a setting's name and its field, the chosen kind stands in what pydantic reports, though not in the variable.
@@ -39,6 +53,8 @@ app.command(help="Search the documents.")(search.search)
 app.command(help="Ask a question; the answer cites its passages.")(ask.ask)
 app.command(help="List the documents.")(documents.documents)
 app.command(help="List ingestion jobs, or show, cancel one.")(jobs.jobs)
+app.command(help="Write everything that must not be lost to one file, while the server runs.")(backup.backup)
+app.command(help="Put a backup in the place of what is there, while the server runs.")(backup.restore)
 app.command(help="Rebuild the indexes from the relational store, without any model call.")(rebuild.rebuild)
 app.command(help="Check this installation and say what mends what is wrong.")(doctor.doctor)
 app.command(help="Run one benchmark, or all.")(bench.bench)

@@ -10,13 +10,16 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from aegis.errors import AegisError, FolderInUse, InvalidInput, Unavailable
 from aegis.folder import Owner, current_owner, in_use
 from aegis.settings import Settings
+
+if TYPE_CHECKING:
+    from aegis.services import Services
 
 PATIENCE = 30.0  # seconds a command waits for another command, or for a server that is starting
 LOOK = 0.2  # seconds between looks at who owns the folder
@@ -107,7 +110,23 @@ def _refused(status: int, body: bytes) -> Refused:
         return Refused("internal", f"The server answered {status} without saying why.")
 
 
-async def saved(client: httpx.AsyncClient, path: str, file: Path | None, **arguments: Any) -> int:
+def in_this_process() -> Services | None:
+    """What `connect` has opened here; None where a server does the work."""
+    from aegis.services import current
+
+    try:
+        return current()
+    except Unavailable:
+        return None
+
+
+async def saved(
+    client: httpx.AsyncClient,
+    path: str,
+    file: Path | None,
+    progress: Callable[[int], None] = lambda _: None,
+    **arguments: Any,
+) -> int:
     """Write an answer to a file as it comes, or to standard output; how many bytes. Raises Refused, Unavailable.
 
     The file is there whole or not at all.
@@ -116,18 +135,18 @@ async def saved(client: httpx.AsyncClient, path: str, file: Path | None, **argum
         async with client.stream("GET", path, **arguments) as response:
             if not response.is_success:
                 raise _refused(response.status_code, await response.aread())
-            return await _written(response.aiter_bytes(), file)
+            return await _written(response.aiter_bytes(), file, progress)
     except httpx.TransportError as error:
         raise Unavailable(f"The server at {client.base_url} stopped in the middle: {error}. Try again.") from error
 
 
-async def _written(pieces: AsyncIterator[bytes], file: Path | None) -> int:
+async def _written(pieces: AsyncIterator[bytes], file: Path | None, progress: Callable[[int], None]) -> int:
     if file is None:
         size = 0
         async for piece in pieces:
             size += sys.stdout.buffer.write(piece)
         return size
-    return await write_whole(pieces, file)
+    return await write_whole(pieces, file, progress)
 
 
 async def write_whole(

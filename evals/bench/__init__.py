@@ -23,6 +23,7 @@ BENCHES: Mapping[str, str] = {
     "footprint": "evals.bench.footprint",
     "stalls": "evals.bench.stalls",
     "formats": "evals.bench.formats",
+    "memory-tiers": "evals.bench.memory_tiers",
 }
 
 

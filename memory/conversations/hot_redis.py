@@ -24,8 +24,8 @@ from memory.conversations.record import packed, unpacked
 LEVEL = 3  # of zstandard: .03 ms a block
 FORM = 1  # in every key: another form is not met
 MOST_BYTES = 1_000_000  # of a block, uncompressed; a larger one is not worth its place
-PATIENCE = 0.1  # seconds a call may take; the relational store answers in a few milliseconds
-PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds a server is left alone after a failure, doubled each time
+PATIENCE = 0.25  # seconds a call may take; the relational store answers in a few milliseconds
+PAUSE, LONGEST_PAUSE = 0.5, 4.0  # seconds a server is left alone after a failure, doubled each time
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,11 @@ class Circuit:
         self._until = self._clock() + self._pause
         self._pause = min(LONGEST_PAUSE, self._pause * 2)
         return first
+
+    def attempt(self, seconds: float) -> None:
+        """After a failure one caller at a time finds out whether it is over; the others pass by meanwhile."""
+        if self._pause != PAUSE:
+            self._until = self._clock() + seconds
 
     def answered(self) -> None:
         self._pause, self._until = PAUSE, 0.0
@@ -86,6 +91,7 @@ class RedisHot:
 
         if self._circuit.open:
             return None
+        self._circuit.attempt(self._patience)
         try:
             async with asyncio.timeout(self._patience):
                 answer = await call()
