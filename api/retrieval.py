@@ -90,6 +90,8 @@ def _request(body: SearchBody, settings: Settings) -> SearchRequest:
         known_at=body.known_at,
         rerank=body.rerank,
         fusion=body.fusion,
+        collapse=body.collapse,
+        diversity=body.diversity,
     )
 
 
@@ -110,6 +112,7 @@ def _hit(hit: Hit) -> dict[str, Any]:
         "end": chunk.span.end,
         "score": float(hit.score),
         "via": list(hit.via),
+        "duplicates": list(hit.duplicates),
     }
 
 

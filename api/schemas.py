@@ -97,6 +97,8 @@ class SearchBody(Body):
     filters: Annotated[Filters, Field(default_factory=Filters)]
     rerank: bool = False
     fusion: Fusion | None = None
+    collapse: bool = False
+    diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
     as_of: Moment | None = None
     known_at: Epoch | None = None
 
@@ -118,6 +120,7 @@ class HitAnswer(Answer):
     end: int
     score: float
     via: list[str]
+    duplicates: list[str]
 
 
 class SearchAnswer(Answer):

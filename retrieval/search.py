@@ -16,6 +16,7 @@ from aegis.settings import Fusion, RetrievalSettings
 from aegis.telemetry import BACKEND_FAILURES, BACKEND_SECONDS, HITS
 from retrieval import ranking
 from retrieval.catalogue import Catalogue, Chunk, DocumentFilter
+from retrieval.diversity import folded, spread
 from retrieval.embedding import Embedder
 from retrieval.interaction import DEPTH, Reranker, reranked
 from retrieval.keywords import KeywordEncoder
@@ -23,11 +24,14 @@ from retrieval.loaders.cleaning import clean
 from retrieval.loaders.formats import media_types
 from retrieval.proximity import nearness
 from retrieval.store import Dense, PointFilter, Scored, VectorQuery, VectorStore
+from retrieval.wording import added, holds, phrases
 
 Mode = Literal["hybrid", "vector", "keyword", "graph"]
 Answer = TypeVar("Answer")
 
 MAX_TOP_K = 100
+QUOTED_DEPTH = 200  # candidates among which a quoted phrase is looked for
+SPARE = 10  # hits beyond twice `top_k` that may take the place of near-duplicates
 LEAST_DEPTH = 40  # candidates whose rows are read, at least: title and neighbours can lift no other
 
 logger = logging.getLogger(__name__)
@@ -40,6 +44,7 @@ class Hit:
     chunk: Chunk
     score: float
     via: tuple[str, ...] = ()  # chunk ids that a mention led from, nearest last; empty when found by itself
+    duplicates: tuple[str, ...] = ()  # chunk ids of near-duplicates that were folded into it
 
     def scored(self, score: float) -> Hit:
         return replace(self, score=score)
@@ -62,6 +67,8 @@ class SearchRequest:
     known_at: int | None = None
     rerank: bool = False  # all candidates instead of the first 25
     fusion: Fusion | None = None  # of the two halves; None: as the settings say
+    collapse: bool = False  # fold near-duplicates into the best of them
+    diversity: float = 0.0  # 0 to 1: how much a hit loses by being like those before it
 
 
 class Searcher(Protocol):
@@ -88,7 +95,7 @@ class HybridSearcher:
 
     async def search(self, scope: Scope, request: SearchRequest) -> list[Hit]:
         """Best first, at most `top_k`. Raises IndexUnavailable, InvalidInput, TooLarge."""
-        hits = (await self.candidates(scope, request))[: request.top_k]
+        hits = _distinct(await self.candidates(scope, request), request)
         HITS.labels(request.mode).observe(len(hits))
         return hits
 
@@ -98,13 +105,24 @@ class HybridSearcher:
         filter = await self._filter(scope, request)
         if filter is None:
             return []
-        depth = max(LEAST_DEPTH, request.top_k)
+        quoted = phrases(text)
+        depth = max(QUOTED_DEPTH if quoted else LEAST_DEPTH, request.top_k)
+        hits = await self._ranked(scope, text, request, filter, depth)
+        if self._ours(request) and (more := added(text, [hit.chunk.text for hit in hits[:DEPTH]])):
+            hits = await self._ranked(scope, f"{text} {' '.join(more)}", request, filter, depth)
+        return sorted(hits, key=lambda hit: not holds(hit.chunk.text, quoted)) if quoted else hits
+
+    async def _ranked(
+        self, scope: Scope, text: str, request: SearchRequest, filter: PointFilter, depth: int
+    ) -> list[Hit]:
         found = await self._found(text, request, filter, max(self.settings.candidates, depth))
-        ours = request.mode in ("hybrid", "graph") and self._fusion(request) == "convex"
-        hits = await self._hits(scope, text, found[:depth], learn=ours)
-        if not (ours or request.rerank):
+        hits = await self._hits(scope, text, found[:depth], learn=self._ours(request))
+        if not (self._ours(request) or request.rerank):
             return hits
         return await self._reranked(text, hits, depth if request.rerank else DEPTH)
+
+    def _ours(self, request: SearchRequest) -> bool:
+        return request.mode in ("hybrid", "graph") and self._fusion(request) == "convex"
 
     def _fusion(self, request: SearchRequest) -> Fusion:
         return request.fusion or self.settings.fusion
@@ -198,6 +216,19 @@ class HybridSearcher:
             seen = ranking.with_titles(text, seen, {chunk.id: chunk.title for chunk in rows})
             seen = ranking.with_neighbours(seen, {chunk.id: (chunk.version_id, chunk.ordinal) for chunk in rows})
         return [Hit(chunks[scored.id], scored.score) for scored in seen]
+
+
+def _distinct(hits: Sequence[Hit], request: SearchRequest) -> list[Hit]:
+    """Near-duplicates folded, the rest spread, where that is asked for. At most `top_k`."""
+    if not (request.collapse or request.diversity):
+        return list(hits[: request.top_k])
+    head = hits[: 2 * request.top_k + SPARE]
+    groups = folded([hit.chunk.text for hit in head])
+    kept = [replace(head[one], duplicates=tuple(head[place].chunk.id for place in more)) for one, *more in groups]
+    if request.diversity > 0:
+        texts, scores = [hit.chunk.text for hit in kept], [hit.score for hit in kept]
+        kept = [kept[place] for place in spread(scores, texts, request.diversity, request.top_k)]
+    return kept[: request.top_k]
 
 
 async def _observed(asked: Awaitable[Answer]) -> Answer:

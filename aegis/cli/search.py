@@ -15,12 +15,19 @@ def search(
     collection: Annotated[str | None, typer.Option(help="Only this collection.")] = None,
     known_at: Annotated[int | None, typer.Option(help="As known at this epoch.")] = None,
     as_of: Annotated[str | None, typer.Option(help="True at this date (ISO 8601).")] = None,
+    fusion: Annotated[str | None, typer.Option(help="convex, rrf or dbsf; without: as the server is set.")] = None,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Look closer at all candidates.")] = False,
+    collapse: Annotated[bool, typer.Option("--collapse", help="Fold near-duplicates into one hit.")] = False,
+    diversity: Annotated[float, typer.Option(help="0 to 1: prefer hits unlike those before them.")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from aegis.cli.client import call, run
     from aegis.cli.output import console, line, print_json
 
-    body: dict[str, Any] = {"query": query, "mode": mode, "top_k": top_k}
+    body: dict[str, Any] = {"query": query, "mode": mode, "top_k": top_k, "rerank": rerank}
+    body |= {"collapse": collapse, "diversity": diversity}
+    if fusion:
+        body["fusion"] = fusion
     if collection:
         body["filters"] = {"collection": collection}
     if known_at is not None:

@@ -181,6 +181,29 @@ async def test_titles_and_neighbours_count_in_hybrid(shelf: Shelf) -> None:
     assert (await shelf.found("when was the eiffel tower opened"))[0] == "w"
 
 
+async def test_a_quoted_phrase_comes_first(shelf: Shelf) -> None:
+    await shelf.put("a", "retention policy of data and data policy, retention of the policy for data", "x y z")
+    await shelf.put("b", "a long text in which the data retention policy is named only once among other things")
+    assert (await shelf.found('what is our "data retention policy"'))[0] == "b"
+
+
+async def test_what_the_passages_call_it_is_asked_for_too(shelf: Shelf) -> None:
+    await shelf.put("a", "Each customer has a service level agreement (SLA).", "zebras graze")
+    await shelf.put("b", "A service level agreement names the hours in which somebody answers.")
+    await shelf.put("c", "The kubernetes cluster restarts at night.")
+    assert set((await shelf.found("SLA"))[:2]) == {"a", "b"}
+    assert (await shelf.found("kuberntes restart"))[0] == "c"
+
+
+async def test_copies_are_folded_where_that_is_asked_for(shelf: Shelf) -> None:
+    for name in "abc":
+        await shelf.put(name, "The sales report is due on Monday." if name != "c" else "A sales report of last year.")
+    assert len(await shelf.found("sales report")) == 3
+    hits = await shelf.searcher().search(MINE, SearchRequest("sales report", collapse=True))
+    assert sorted(len(hit.duplicates) for hit in hits) == [0, 1]
+    assert len(await shelf.found("sales report", diversity=0.5)) == 2
+
+
 async def test_candidates_reach_beyond_top_k(shelf: Shelf) -> None:
     for number in range(30):
         await shelf.put(f"d{number}", f"Report number {number} on rivers.")

@@ -1,0 +1,93 @@
+"""What a query may mean beyond its letters: quoted phrases, misspelt words, acronyms and what they stand for.
+
+Nothing is learnt beforehand: the passages that a first search finds tell which words the documents really use and what
+their acronyms mean ("service level agreement (SLA)"), so a second search can ask for those as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+
+from inference.words import STOP, TOKEN
+
+LEAST_LETTERS = 5  # of a word that may be misspelt; names and numbers are left alone by their form
+ALIKE = 0.8  # difflib's ratio from which on a word of the passages is taken for the one meant
+MOST_WORDS = 3000  # of the passages, that are compared
+MOST_ADDED = 6
+
+_QUOTED = re.compile(r'"([^"\n]{3,120})"|“([^”\n]{3,120})”|„([^“”\n]{3,120})[“”]|«([^»\n]{3,120})»')
+_ACRONYM = re.compile(r"\b[A-Z][A-Z0-9]{1,5}\b")
+_DEFINED = re.compile(r"((?:[\w'’-]+\s+){1,7}[\w'’-]+)\s*\(\s*([A-Z][A-Za-z0-9]{1,5}?)s?\s*\)")
+_SPELT_OUT = re.compile(r"\b([A-Z][A-Z0-9]{1,5})\s*\(\s*((?:[\w'’-]+\s+){1,7}[\w'’-]+)\s*\)")
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def phrases(query: str) -> list[str]:
+    """Quoted parts of two words or more, casefolded: they must stand as they are."""
+    found = (next(part for part in match.groups() if part) for match in _QUOTED.finditer(query))
+    return [phrase for phrase in map(_flat, found) if " " in phrase]
+
+
+def holds(text: str, wanted: Sequence[str]) -> bool:
+    flat = _flat(text)
+    return all(phrase in flat for phrase in wanted)
+
+
+def added(query: str, passages: Sequence[str]) -> list[str]:
+    """Words and phrases to ask for as well, in no more than a glance at the passages."""
+    more = [*_meanings(query, passages), *_spellings(query, passages)]
+    return list(dict.fromkeys(more))[:MOST_ADDED]
+
+
+def _meanings(query: str, passages: Iterable[str]) -> Iterator[str]:
+    asked, flat = set(_ACRONYM.findall(query)), _flat(query)
+    for passage in passages:
+        if "(" not in passage:
+            continue
+        for acronym, meaning in _definitions(passage):
+            if acronym in asked:
+                yield meaning
+            elif _flat(meaning) in flat:
+                yield acronym
+
+
+def _definitions(passage: str) -> Iterator[tuple[str, str]]:
+    for match in _DEFINED.finditer(passage):
+        if meaning := _initialled(match[1].split(), match[2]):
+            yield match[2], meaning
+    for match in _SPELT_OUT.finditer(passage):
+        if meaning := _initialled(match[2].split(), match[1]):
+            yield match[1], meaning
+
+
+def _initialled(words: Sequence[str], acronym: str) -> str:
+    """The last words whose initials are the acronym, small words between them left out; '' where there are none."""
+    for start in range(len(words) - 2, -1, -1):
+        tail = words[start:]
+        if tail[0][0].casefold() != acronym[0].casefold():
+            continue
+        telling = "".join(word[0] for word in tail if word.casefold() not in STOP)
+        if acronym.casefold() in (telling.casefold(), "".join(word[0] for word in tail).casefold()):
+            return " ".join(tail)
+    return ""
+
+
+def _spellings(query: str, passages: Sequence[str]) -> Iterator[str]:
+    """For words of the query that no passage has: the nearest word that one has."""
+    asked = [word for word in TOKEN.findall(query.casefold()) if len(word) >= LEAST_LETTERS and word.isalpha()]
+    if not asked:
+        return
+    text = " ".join(passages).casefold()
+    strange = [word for word in asked if word not in STOP and word[:-1] not in text]
+    if not strange:
+        return
+    known = [word for word in dict.fromkeys(_WORD.findall(text)) if len(word) >= LEAST_LETTERS - 1][:MOST_WORDS]
+    for word in strange:
+        near = [other for other in known if other[0] == word[0] or other[1] == word[1]]
+        yield from get_close_matches(word, near, 1, ALIKE)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.casefold().split())
