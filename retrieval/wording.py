@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
-from inference.words import STOP, TOKEN
+from inference.words import STOP, TOKEN, stem
 
 LEAST_LETTERS = 5  # of a word that may be misspelt; names and numbers are left alone by their form
 ALIKE = 0.8  # difflib's ratio from which on a word of the passages is taken for the one meant
@@ -19,8 +19,10 @@ MOST_ADDED = 6
 
 _QUOTED = re.compile(r'"([^"\n]{3,120})"|“([^”\n]{3,120})”|„([^“”\n]{3,120})[“”]|«([^»\n]{3,120})»')
 _ACRONYM = re.compile(r"\b[A-Z][A-Z0-9]{1,5}\b")
-_DEFINED = re.compile(r"((?:[\w'’-]+\s+){1,7}[\w'’-]+)\s*\(\s*([A-Z][A-Za-z0-9]{1,5}?)s?\s*\)")
-_SPELT_OUT = re.compile(r"\b([A-Z][A-Z0-9]{1,5})\s*\(\s*((?:[\w'’-]+\s+){1,7}[\w'’-]+)\s*\)")
+_DEFINED = re.compile(r"\(\s?([A-Z][A-Za-z0-9]{1,5}?)s?\s?\)")
+_SPELT_OUT = re.compile(r"\b([A-Z][A-Z0-9]{1,5}) ?\(([^()\n]{5,80})\)")
+_BEFORE = 80  # characters in which a meaning stands
+_NAME = re.compile(r"[\w'’-]+")
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -55,10 +57,11 @@ def _meanings(query: str, passages: Iterable[str]) -> Iterator[str]:
 
 def _definitions(passage: str) -> Iterator[tuple[str, str]]:
     for match in _DEFINED.finditer(passage):
-        if meaning := _initialled(match[1].split(), match[2]):
-            yield match[2], meaning
+        words = _NAME.findall(passage, max(0, match.start() - _BEFORE), match.start())
+        if meaning := _initialled(words, match[1]):
+            yield match[1], meaning
     for match in _SPELT_OUT.finditer(passage):
-        if meaning := _initialled(match[2].split(), match[1]):
+        if meaning := _initialled(_NAME.findall(match[2]), match[1]):
             yield match[1], meaning
 
 
@@ -80,7 +83,7 @@ def _spellings(query: str, passages: Sequence[str]) -> Iterator[str]:
     if not asked:
         return
     text = " ".join(passages).casefold()
-    strange = [word for word in asked if word not in STOP and word[:-1] not in text]
+    strange = [word for word in asked if word not in STOP and stem(word) not in text]
     if not strange:
         return
     known = [word for word in dict.fromkeys(_WORD.findall(text)) if len(word) >= LEAST_LETTERS - 1][:MOST_WORDS]
