@@ -13,8 +13,9 @@ from difflib import get_close_matches
 from inference.words import STOP, TOKEN, stem
 
 LEAST_LETTERS = 5  # of a word that may be misspelt; names and numbers are left alone by their form
-ALIKE = 0.8  # difflib's ratio from which on a word of the passages is taken for the one meant
-MOST_WORDS = 3000  # of the passages, that are compared
+ALIKE = 0.84  # difflib's ratio from which on a word of the passages is taken for the one meant
+MOST_STRANGE = 3  # words that no passage has; a query with more of them is about something else
+ENDING = 2  # letters in which forms of a word differ, and their length
 MOST_ADDED = 6
 
 _QUOTED = re.compile(r'"([^"\n]{3,120})"|“([^”\n]{3,120})”|„([^“”\n]{3,120})[“”]|«([^»\n]{3,120})»')
@@ -40,7 +41,7 @@ def holds(text: str, wanted: Sequence[str]) -> bool:
 def added(query: str, passages: Sequence[str]) -> list[str]:
     """Words and phrases to ask for as well, in no more than a glance at the passages."""
     more = [*_meanings(query, passages), *_spellings(query, passages)]
-    return list(dict.fromkeys(more))[:MOST_ADDED]
+    return list({_flat(each): each for each in reversed(more)}.values())[::-1][:MOST_ADDED]
 
 
 def _meanings(query: str, passages: Iterable[str]) -> Iterator[str]:
@@ -51,7 +52,7 @@ def _meanings(query: str, passages: Iterable[str]) -> Iterator[str]:
         for acronym, meaning in _definitions(passage):
             if acronym in asked:
                 yield meaning
-            elif _flat(meaning) in flat:
+            elif len(acronym) > 2 and _flat(meaning) in flat and acronym not in query:
                 yield acronym
 
 
@@ -78,18 +79,20 @@ def _initialled(words: Sequence[str], acronym: str) -> str:
 
 
 def _spellings(query: str, passages: Sequence[str]) -> Iterator[str]:
-    """For words of the query that no passage has: the nearest word that one has."""
+    """For words of the query that no passage has, in any form: the nearest word that one has."""
     asked = [word for word in TOKEN.findall(query.casefold()) if len(word) >= LEAST_LETTERS and word.isalpha()]
-    if not asked:
+    text = " ".join(passages).casefold() if asked else ""
+    strange = [word for word in asked if word not in STOP and stem(word).removesuffix("i") not in text]
+    if not 0 < len(strange) <= MOST_STRANGE:
         return
-    text = " ".join(passages).casefold()
-    strange = [word for word in asked if word not in STOP and stem(word) not in text]
-    if not strange:
-        return
-    known = [word for word in dict.fromkeys(_WORD.findall(text)) if len(word) >= LEAST_LETTERS - 1][:MOST_WORDS]
+    known = set(_WORD.findall(text))
     for word in strange:
-        near = [other for other in known if other[0] == word[0] or other[1] == word[1]]
-        yield from get_close_matches(word, near, 1, ALIKE)
+        yield from get_close_matches(word, [other for other in known if _mistakable(word, other)], 1, ALIKE)
+
+
+def _mistakable(word: str, other: str) -> bool:
+    """As long but for a letter, and not another form of the same word, which differs at its end only."""
+    return abs(len(word) - len(other)) < 2 and word[0] == other[0] and word[:-ENDING] != other[: len(word) - ENDING]
 
 
 def _flat(text: str) -> str:
