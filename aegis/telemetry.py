@@ -28,6 +28,9 @@ FIRST_TOKEN_SECONDS = Histogram("aegis_first_token_seconds", "Time to first toke
 CACHED = Counter("aegis_cached_answers_total", "Looks into the answer cache by outcome", ["outcome"])
 FILES = Counter("aegis_ingested_files_total", "Ingested files by outcome", ["outcome"])
 CHUNKS = Counter("aegis_ingested_chunks_total", "Chunks written")
+WAITING = Gauge("aegis_ingestion_waiting_files", "Files of all jobs that are still to be worked on")
+BACKEND_UP = Gauge("aegis_backend_up", "1 where a backend answered when metrics were read, else 0", ["backend"])
+DISK_FREE = Gauge("aegis_disk_free_ratio", "Share of the data folder's disk that is free")
 BACKLOG = Gauge("aegis_outbox_backlog", "Outbox rows a projection has not applied", ["projection"])
 LOOP_LAG = Histogram("aegis_loop_lag_seconds", "How late the event loop ran", buckets=SECONDS)
 TICK = 0.01  # seconds between two looks at the event loop

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aegis import telemetry
+from aegis.settings import Settings
+from api.health import Check, checks, looked
 
 router = APIRouter(tags=["operation"])
+ABSENT = ("down", "missing", "starting")
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def metrics() -> Response:
-    """Counters and latencies in Prometheus' text format."""
+async def metrics(connection: HTTPConnection, checks: Annotated[Sequence[Check], Depends(checks)]) -> Response:
+    """Counters and latencies in Prometheus' text format; every backend is looked at for them."""
+    for answer in await looked(checks):
+        telemetry.BACKEND_UP.labels(answer["name"]).set(answer["state"] not in ABSENT)
+    services = getattr(connection.app.state, "services", None)
+    if services is not None:
+        telemetry.DISK_FREE.set(_free(services.settings))
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _free(settings: Settings) -> float:
+    there = next(folder for folder in (settings.folder, *settings.folder.parents) if folder.exists())
+    disk = shutil.disk_usage(there)
+    return disk.free / disk.total
 
 
 class Measured:

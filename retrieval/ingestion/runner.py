@@ -140,6 +140,7 @@ class Runner:
         for job_id in await self._jobs.claim(free, self._runs) if free > 0 else ():
             run = self._runs[job_id] = _Run(job_id)
             run.task = asyncio.create_task(self._work(run), name=f"job {job_id}")
+        telemetry.WAITING.set(await self._jobs.waiting())
 
     async def _work(self, run: _Run) -> None:
         ended = False

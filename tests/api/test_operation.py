@@ -91,6 +91,15 @@ async def test_requests_are_counted_by_template(client_of: Open) -> None:
     assert "BREW" not in page
 
 
+async def test_metrics_say_which_backends_answer(client_of: Open) -> None:
+    app = served()
+    app.state.checks = (Check("database", True, up), Check("graph", False, broken))
+    page = (await (await client_of(app)).get("/metrics")).text
+    assert 'aegis_backend_up{backend="database"} 1.0' in page
+    assert 'aegis_backend_up{backend="graph"} 0.0' in page
+    assert 0 < (REGISTRY.get_sample_value("aegis_disk_free_ratio") or 0) <= 1
+
+
 async def test_docs_fetch_nothing_from_elsewhere(client_of: Open) -> None:
     client = await client_of()
     page = await client.get("/docs")
