@@ -109,7 +109,7 @@ class ConsultGraph:
         return await self.neighbourhoods.path(scope, named[0].id, named[1].id)
 
     async def _mentioned(self, context: Context, state: State) -> list[Hit]:
-        if context.mode not in ("hybrid", "graph"):
+        if context.mode in ("vector", "keyword"):
             return []  # someone asked for one half alone
         return await self.mentions.search(context.scope, search_request(context, state, "graph"))
 

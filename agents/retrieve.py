@@ -20,17 +20,22 @@ FILTERS = ("collection", "source", "type", "tag", "date_from", "date_to")
 
 @dataclass(frozen=True)
 class Retrieve:
-    """Adds to `found`."""
+    """Adds to `found`. A hybrid search also follows mentions, where the question needs several hops."""
 
     searcher: Searcher
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         context = runtime.context
         try:
-            hits = await self.searcher.search(context.scope, search_request(context, state))
+            hits = await self.searcher.search(context.scope, search_request(context, state, _mode(context, state)))
         except IndexUnavailable:
             return {"notes": [INDEX_NOTE]}
         return {"found": [found(hit) for hit in hits]}
+
+
+def _mode(context: Context, state: State) -> str:
+    """Where the graph is consulted beside this, that follows the mentions."""
+    return "auto" if context.mode == "hybrid" and state.get("route") != "relate" else context.mode
 
 
 def search_request(context: Context, state: State, mode: str | None = None) -> SearchRequest:

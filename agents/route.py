@@ -17,6 +17,7 @@ from langgraph.runtime import Runtime
 from agents.inventory import understood
 from agents.state import Context, Route, State
 from agents.topic import TALK, content_words
+from memory.hops import relates
 
 READ_CHARS = 600  # a route shows early; the rest of a long question is not looked at
 
@@ -34,17 +35,6 @@ _TOLD = (
 _PERSONAL = (
     r"(?:full |first |last )?(?:name|birthday|age|address|job|hobby|hobbies|home town|hometown|phone number|"
     r"(?:favou?rite|preferred) [\w ]+|dog|cat|pet|wife|husband|partner|son|daughter|children|kids|boss)"
-)
-_ROLE = (
-    r"(?:founder|author|director|manager|spouse|wife|husband|mother|father|parent|son|daughter|child|sibling|brother|"
-    r"sister|performer|singer|composer|producer|inventor|creator|owner|king|queen|president|ceo|head|leader|member|"
-    r"employer|employee|successor|predecessor|supplier|customer|parent company|subsidiary|maintainer|architect|designer|"
-    r"writer|boss|capital|birthplace|headquarters|captain|coach|editor|publisher)"
-)
-_MORE = r"(?:larger|bigger|smaller|older|younger|newer|faster|slower|cheaper|longer|shorter|higher|lower|earlier|later|better|worse|more|less|fewer)"
-_VERB_BETWEEN = (
-    r"(?:owns?|cites?|uses?|calls?|suppl(?:y|ies)|employs?|references?|maintains?|sponsors?|contains?|imports?|"
-    r"depends?|belongs?|reports? to|relies|rely|implements?|replaces?|manages?|leads?|works? (?:for|with|on))"
 )
 
 _BRIEF = (
@@ -165,35 +155,6 @@ _ABOUT_CONTENT = (
     r".*\b(?:mention|mentions|mentioned|say|says|describe|describes|explain|explains|cover|covers|about|discuss|discusses)\b"
 )
 
-# Two things and what is between them, or a thing known only through another.
-_RELATE = (
-    r"\b(?:differences? between|differ from|differs? from|compare[ds]?|comparison|versus|vs\.?|in common|similarit(?:y|ies))\b",
-    r"\b(?:relat(?:es?|ed|ing)|relations?|relationships?|connect(?:s|ed)?|connections?|link(?:s|ed)?|linkage|associated|affiliated)\b.{0,60}\b(?:to|with|between|and)\b",
-    r"\b(?:links|connects|joins|ties|unites)\b.{1,80}\b(?:to|with|and)\b|\bthrough (?:which|whom|what)\b",
-    r"\b(?:depends?|dependent|based|builds?|relies|rely) (?:up)?on\b.*\?$|\bdependenc(?:y|ies) (?:of|between)\b",
-    r"\b(?:are|is|were|was|do|does|did) both\b|\bboth .{1,60} and\b",
-    r"\bthe same [\w -]{1,30} (?:as|for)\b|\b(?:is|are|was|were) .{1,60} the same\b",
-    rf"\b{_MORE} (?:\w+ )?than\b(?! (?:\d|one|two|a |an |the limit|allowed|usual|expected|before))|\bwhich of (?:the|our|these|those) .{{1,40}}\b(?:{_MORE}|first)\b|\bwhich (?:\w+ )?(?:came|was|is|were|started|opened|died|happened) (?:\w+ )?(?:first|last|earlier|later|{_MORE})\b(?! (?:\w+ )?(?:year|month|week|night|spring|summer|autumn|winter|january|february|march|april|may|june|july|august|september|october|november|december|monday|time|updated|changed)|\W*$)",
-    rf"\b(?:who|which|what|where|when|whom)\b.*\b(?:the|its|his|her|their) [\w' -]{{0,40}}?{_ROLE} of (?:the )?[\w' -]{{0,40}}?(?:{_ROLE} of|who|that|which|where)\b",
-    rf"\b(?:who|which|what|where|when|in (?:which|what))\b.{{1,60}}\b(?:is|was|were|are|does|did|do) the {_ROLE} of\b.{{3,}}\b(?:born|die|died|work|works|live|lives|lived|study|studied|from|graduate|graduated|now|have|has)\b",
-    rf"\bwho (?:is|was|are|were) the {_ROLE} of the {_ROLE} of\b|\bthe {_ROLE} of the (?:film|song|book|author|company|state|country|king|queen|team|person|city|album|show|series|service|project)\b",
-    r"\b(?:the|a) (?:person|man|woman|company|team|service|state|city|country|king|queen|author|engine|project|song|film|people|one|ones) (?:who|that|which|where|whose|used)\b",
-    rf"\bthe [\w-]+ of (?:the |a |an )?[\w-]+ (?:of|that|who|which) (?:the |a |an )?[\w-]+ |\bthe [\w-]+ of (?:the )?{_ROLE} of\b",
-    rf"\b(?:when|where|which|what|how|why|in which [\w]+)\b.{{0,30}}\b(?:did|does|do|has|have|was|is|were|are) the {_ROLE} of\b.{{5,}}|\b(?:to|with|for|under|by|from) the {_ROLE} of\b|\b{_ROLE}'s {_ROLE}\b|\b[\w-]+'s {_ROLE}(?:'s)? [\w ]*(?:{_ROLE}|work|live|study|born|from|own|employ)",
-    r"\binteract(?:s|ed|ion)?\b|\bwork together\b|\b(?:do|does|did) .{1,60} (?:and|with) .{1,40} share\b|\bshare(?:d|s)? (?:a|an|the|any|by both)\b|\b(?:influence|affect|impact)(?:s|ed)? (?:the|of|on)\b.{3,}",
-    r"\b(?:on|in|at|for|to|with|by|from|under|of) the same \w+",
-    r"\b(?:who|whom|whose|where|which [\w-]+|what [\w-]+|when)\b.{1,60}\bthe [\w-]+ who(?:m|se)? \w+|^(?:who|whose|which (?:company|person|team|colleague|department|group|firm))\b.{1,60}\bthe [\w-]+ (?:that|which) \w+",
-    r"^(?:which|what) (?:company|person|team|firm|group|organisation|organization|department|colleague|office|agency|school|university)s? [\w-]+(?:s|ed|t|d) (?:by )?the [\w-]+ of\b",
-    r"\b(?:is|are|was|were) .{1,50} (?:a )?part of (?:the )?.{2,}|\b(?:owned|led|run|headed|founded|managed) by the (?:same|one)\b",
-    r"\bhow (?:do|does|did|is|are) .{1,60} (?:fit|work|belong|tie|hang|go|play|come) (?:in |together|with|into)\b|\b(?:ties?|tied) in(?:to)? with\b|\bdistinguish(?:es|ed)?\b",
-    r"\b(?:affected|broken?|impacted|hit|stop\w*|down)\b.{0,30}\b(?:if|when)\b.{1,60}\b(?:fails?|is down|goes down|stops?|breaks?|dies|crash\w*|is removed)\b",
-    r"\breports? to .{1,60}'s \w+|\bwhere (?:was|is|did|does) the (?:\w+) of .{2,40} (?:born|work|live|study|die)\b",
-    r"\bwho else\b|\bwhich (?:of (?:our|the|these) )?[\w ]{1,30} also\b|\bworked (?:together )?with\b",
-    rf"^which [\w-]+(?: [\w-]+)? {_VERB_BETWEEN}\b",
-    r"\bwhat (?:depends|relies|builds) on\b|\bhow (?:is|are|was|were) .{1,60} (?:related|connected|linked|tied)\b",
-    r"\b(?:more|less|better|worse|larger|older), .{1,40} or .{1,40}\?|\bfirst, .{1,60} or\b",
-)
-
 
 def _any(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
@@ -201,7 +162,7 @@ def _any(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 _SMALL = re.compile("(?:" + "|".join(f"(?:{pattern})" for pattern in _SMALL_TALK) + r")[ .!,?;:)(-]*")
 _HELLO = re.compile(rf"^(?:{_GREETING})\b[ ,.!;:-]*")
-_OFF, _MEMORY, _COUNTED, _RELATED = _any(_OFF_TOPIC), _any(_RECALL), _any(_INVENTORY), _any(_RELATE)
+_OFF, _MEMORY, _COUNTED = _any(_OFF_TOPIC), _any(_RECALL), _any(_INVENTORY)
 _THIS_CONVERSATION = re.compile(
     r"\b(?:i|you) (?:just |last |first |already )*(?:ask|asked|say|said|told|tell|mentioned|mention|answered)\b"
     r"|\b(?:my|your) (?:first|second|third|last|previous|earlier) (?:question|message|answer|reply)\b"
@@ -222,7 +183,7 @@ def classify(question: str) -> Route:
         return "converse"
     if _is_inventory(text):
         return "inventory"
-    return "relate" if _RELATED.search(text) else "retrieve"
+    return "relate" if relates(text) else "retrieve"
 
 
 def about_this_conversation(question: str) -> bool:

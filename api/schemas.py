@@ -49,7 +49,7 @@ Moment = Annotated[
     WithJsonSchema({"type": "string", "description": "ISO 8601 date, or date and time; UTC where no zone is given"}),
 ]
 Epoch = Annotated[int, Field(ge=0, lt=NEVER, description="As it was known at this epoch")]
-SearchMode = Literal["hybrid", "vector", "keyword", "graph"]
+SearchMode = Literal["hybrid", "vector", "keyword", "graph", "auto"]
 
 
 class Body(BaseModel):

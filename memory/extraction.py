@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from memory.introductions import introduced
 from memory.naming import MAX_KEY, STARTS_NO_NAME, Word, home_keys, key, runs, words
 from memory.sentences import Sentence, sentences
 from memory.statements.dates import period
@@ -22,6 +23,7 @@ from retrieval.splitting import Piece
 
 MAX_FACTS = 10  # per piece
 MAX_ENTITIES = 24  # per piece
+MAX_OPENING = 1000  # characters of a piece in which a word of its title is looked for
 MAX_NAME = 80  # characters; a longer run of capitalised words is a headline or a list
 
 NAME, CODE, DATE, CONCEPT = "Name", "Code", "Date", "Concept"
@@ -152,6 +154,8 @@ class RuleExtractor:
             if piece.heading and piece.heading != heading:
                 homes = (*homes, *home_keys(piece.heading.rsplit(" > ", 1)[-1]))
             heading = piece.heading
+            if not _speaks_of(homes, piece.text):
+                homes = (*homes, *introduced(piece.text))
             extracts.append(self._piece(document, piece, subject, tuple(dict.fromkeys(homes))))
         return extracts
 
@@ -170,6 +174,12 @@ class RuleExtractor:
                 facts.setdefault((fact.source, fact.target, fact.relation, fact.start), fact)
         kept = list(facts.values())[: self.max_facts]
         return Extract(_bounded(known, kept), tuple(kept), homes)
+
+
+def _speaks_of(homes: tuple[str, ...], text: str) -> bool:
+    """Whether title or heading say what the piece is about; a file's name shares no word with its text."""
+    held = {key(word.text) for word in words(text[:MAX_OPENING])}
+    return any(not held.isdisjoint(home.split()) for home in homes)
 
 
 def _survey(document: LoadedDocument, pieces: Sequence[Piece]) -> _Subject:

@@ -8,7 +8,8 @@ in memory, so every replica gives the same answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -16,7 +17,9 @@ from sqlalchemy import and_, select
 
 from aegis.database import Database
 from aegis.scope import Scope
-from memory.facts.tables import homes
+from memory.facts.tables import entities, homes, mentions
+from memory.hops import relates, starts
+from memory.linking import linked
 from memory.naming import asked, candidates, home_keys, longest
 from retrieval.catalogue import Chunk, DocumentFilter, documents, versions, visible_at
 from retrieval.search import Hit, Searcher, SearchRequest
@@ -24,7 +27,10 @@ from retrieval.search import Hit, Searcher, SearchRequest
 SOURCES = 5  # passages whose mentions are followed
 BONUS = 0.3  # for the home of a name that the question itself holds
 DECAY = 0.8  # a home's score is at least this share of the score of the passage that led to it
-CANDIDATES = 50  # hits asked of the search below
+CANDIDATES = 100  # hits asked of the search below
+COMMON = 0.2  # a name that a larger share of the candidates mentions says nothing: it is what all of them are about
+START = 0.1  # the same, for a name that a question starts from
+KEPT = 1  # hits that stay first where only the question's wording speaks for several hops
 MAX_NAMES = 2000  # names looked up at a time
 MAX_HOMES = 3  # a name with more homes than this is a stock heading ("Overview"), or too ambiguous to follow
 
@@ -38,6 +44,7 @@ class Chunks(Protocol):
 
 
 Homes = Mapping[str, Sequence[str]]  # name -> ids of the chunks that are its homes
+Shares = Mapping[str, float]  # name -> share of the candidates that mention it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +60,48 @@ class MentionFollower:
         *,
         epoch: int | None = None,
         condition: DocumentFilter | None = None,
+        routed: bool = False,
     ) -> list[Hit]:
-        """All hits and the homes they lead to, best first; scores are at most 1. Only what scope and filter allow."""
+        """All hits and the homes they lead to, best first; scores are at most 1. Only what scope and filter allow.
+
+        `routed`: only as far as the question needs several hops; the hits as they are where it does not.
+        """
         newest = await self.catalogue.epoch()
         at = newest if epoch is None else min(epoch, newest)  # a later one may be half published
         eyes = _Eyes(scope, at, condition or DocumentFilter())
-        ranked = await self._with_asked(eyes, question, _normalised(hits))
-        return await self._with_mentioned(eyes, ranked)
+        names = await self._names(hits)
+        shares = _shares(names, len(hits))
+        kept = await self._kept(eyes, question, shares) if routed else 0
+        if kept is None:
+            return list(hits)
+        ranked = await self._with_asked(eyes, question, _normalised(hits), shares)
+        ranked = _normalised(linked(question, ranked, names))
+        ranked = await self._with_mentioned(eyes, ranked, shares)
+        return _keeping(hits[:kept], ranked)
 
-    async def _with_asked(self, eyes: _Eyes, question: str, hits: list[Hit]) -> list[Hit]:
+    async def _kept(self, eyes: _Eyes, question: str, shares: Shares) -> int | None:
+        """How many of the first hits stay where they are; None when one hop is enough."""
+        wanted = [name for name in starts(question) if shares.get(name, 0.0) <= START]
+        if await self._homes(eyes, wanted):
+            return 0
+        return KEPT if relates(question.lower()) else None
+
+    async def _names(self, hits: Sequence[Hit]) -> dict[str, Set[str]]:
+        """Keys of what each hit mentions, and of what it is about."""
+        found: dict[str, set[str]] = {hit.chunk.id: set(home_keys(hit.chunk.title)) for hit in hits}
+        query = (
+            select(mentions.c.episode_id, entities.c.key)
+            .join(entities, entities.c.id == mentions.c.entity_id)
+            .where(mentions.c.episode_id.in_(list(found)))
+        )
+        async with self.database.read() as connection:
+            for chunk, name in await connection.execute(query):
+                found[chunk].add(name)
+        return dict(found)
+
+    async def _with_asked(self, eyes: _Eyes, question: str, hits: list[Hit], shares: Shares) -> list[Hit]:
         names = asked(question)
-        found = await self._homes(eyes, names)
+        found = await self._homes(eyes, [name for name in names if shares.get(name, 0.0) <= COMMON])
         wanted = [identifier for name in longest([names], found) for identifier in found[name]]
         by_id = await self._completed(eyes, hits, wanted)
         for identifier in dict.fromkeys(wanted):
@@ -71,10 +109,11 @@ class MentionFollower:
                 by_id[identifier] = by_id[identifier].scored(by_id[identifier].score + BONUS)
         return _normalised(by_id.values())
 
-    async def _with_mentioned(self, eyes: _Eyes, hits: list[Hit]) -> list[Hit]:
+    async def _with_mentioned(self, eyes: _Eyes, hits: list[Hit], shares: Shares) -> list[Hit]:
         sources = hits[:SOURCES]
         runs = [list(candidates(hit.chunk.text)) for hit in sources]
-        found = await self._homes(eyes, [name for passage in runs for run in passage for name in run])
+        wanted = [name for passage in runs for run in passage for name in run if shares.get(name, 0.0) <= COMMON]
+        found = await self._homes(eyes, wanted)
         led = [_led(hit, passage, found) for hit, passage in zip(sources, runs, strict=True)]
         by_id = await self._completed(eyes, hits, [identifier for ids in led for identifier in ids])
         for source, ids in zip(sources, led, strict=True):
@@ -116,7 +155,8 @@ class MentionFollower:
 
 @dataclass(frozen=True, slots=True)
 class GraphSearcher:
-    """`retrieval.search.Searcher` for mode `graph`: a hybrid search whose hits' mentions are followed."""
+    """`retrieval.search.Searcher` for the modes `graph` and `auto`: a hybrid search whose hits' mentions are followed,
+    always, or as far as the question needs several hops."""
 
     hybrid: Searcher
     follower: MentionFollower
@@ -124,8 +164,14 @@ class GraphSearcher:
     async def search(self, scope: Scope, request: SearchRequest) -> list[Hit]:
         wide = replace(request, mode="hybrid", top_k=max(CANDIDATES, request.top_k))
         hits = await self.hybrid.search(scope, wide)
-        eyes = scope.narrowed(request.collection)
-        found = await self.follower.follow(eyes, request.query, hits, epoch=request.known_at, condition=request.filter)
+        found = await self.follower.follow(
+            scope.narrowed(request.collection),
+            request.query,
+            hits,
+            epoch=request.known_at,
+            condition=request.filter,
+            routed=request.mode == "auto",
+        )
         return found[: request.top_k]
 
 
@@ -156,6 +202,21 @@ def _normalised(hits: Iterable[Hit]) -> list[Hit]:
     ranked = sorted(hits, key=lambda hit: -hit.score)
     top = ranked[0].score if ranked else 0.0
     return [hit.scored(max(hit.score, 0.0) / top if top > 0 else 0.0) for hit in ranked]
+
+
+def _shares(names: Mapping[str, Set[str]], count: int) -> dict[str, float]:
+    """Among few candidates none is common."""
+    common = Counter(name for held in names.values() for name in held)
+    return {name: times / max(count, CANDIDATES) for name, times in common.items()}
+
+
+def _keeping(first: Sequence[Hit], ranked: Sequence[Hit]) -> list[Hit]:
+    """Those first, then the others as ranked; no score above that of the hit before."""
+    ids = {hit.chunk.id for hit in first}
+    by_id = {hit.chunk.id: hit for hit in ranked}
+    order = [*(by_id.get(hit.chunk.id, hit) for hit in first), *(hit for hit in ranked if hit.chunk.id not in ids)]
+    top = max((hit.score for hit in order), default=0.0)
+    return [hit.scored(top) if hit.chunk.id in ids else hit for hit in order]
 
 
 def _led(hit: Hit, runs: Sequence[list[str]], found: Homes) -> list[str]:

@@ -10,11 +10,11 @@ from retrieval.search import Hit, Searcher, SearchRequest
 
 @dataclass(frozen=True, slots=True)
 class ModeSearcher:
-    """Mode `graph` follows mentions from hybrid hits; the others are the hybrid searcher's own."""
+    """Modes `graph` and `auto` follow mentions from hybrid hits; the others are the hybrid searcher's own."""
 
     hybrid: Searcher
     graph: Searcher
 
     async def search(self, scope: Scope, request: SearchRequest) -> list[Hit]:
-        chosen = self.graph if request.mode == "graph" else self.hybrid
+        chosen = self.graph if request.mode in ("graph", "auto") else self.hybrid
         return await chosen.search(scope, request)

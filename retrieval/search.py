@@ -26,7 +26,7 @@ from retrieval.proximity import nearness
 from retrieval.store import Dense, PointFilter, Scored, VectorQuery, VectorStore
 from retrieval.wording import added, holds, phrases
 
-Mode = Literal["hybrid", "vector", "keyword", "graph"]
+Mode = Literal["hybrid", "vector", "keyword", "graph", "auto"]  # auto: graph where the question needs it
 Answer = TypeVar("Answer")
 
 MAX_TOP_K = 100
@@ -82,7 +82,7 @@ class HybridSearcher:
     """Keyword and vector search over the vector store, fused here by score, so that every engine ranks alike.
 
     Reciprocal ranks and distribution-based scores, where they are asked for, are the engine's and stay as they are.
-    Mode `graph` is answered like `hybrid`: following mentions starts from these candidates, one layer up.
+    Modes `graph` and `auto` are answered like `hybrid`: following mentions starts from these candidates, one layer up.
     """
 
     store: VectorStore

@@ -11,12 +11,13 @@ def bench(
     name: Annotated[str, typer.Argument(help="Name of a benchmark, or `all`.")],
     dataset: Annotated[str | None, typer.Option(help="Name of a folder under AEGIS_DATASETS, or `all`.")] = None,
     embedder: Annotated[str | None, typer.Option(help="wordllama, onnx:FOLDER, ollama:MODEL or openai:MODEL.")] = None,
+    no_titles: Annotated[bool, typer.Option("--no-titles", help="Hide the titles of passages (graph).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from aegis.cli.output import print_json
     from evals.bench import run, run_all
 
-    given = {"dataset": dataset, "embedder": embedder}
+    given = {"dataset": dataset, "embedder": embedder, "no_titles": no_titles or None}
     options = {key: value for key, value in given.items() if value is not None}
     results = run_all(quiet=as_json) if name == "all" else run(name, quiet=as_json, **options)
     if as_json:

@@ -16,6 +16,7 @@ from aegis.errors import InvalidInput, NotFound
 BENCHES: Mapping[str, str] = {
     "http": "evals.bench.http",
     "retrieval": "evals.bench.retrieval",
+    "graph": "evals.bench.graph",
     "chunking": "evals.bench.chunking",
     "turns": "evals.bench.turns",
     "evidence": "evals.bench.evidence",
@@ -27,14 +28,14 @@ BENCHES: Mapping[str, str] = {
 }
 
 
-def run(name: str, *, quiet: bool = False, **options: str) -> dict[str, Any]:
+def run(name: str, *, quiet: bool = False, **options: str | bool) -> dict[str, Any]:
     """Raises NotFound for a name that is none, InvalidInput for an option that this benchmark does not take."""
     if name not in BENCHES:
         raise NotFound(f"There is no benchmark {name!r}. Known are: {', '.join(BENCHES)}, all.")
     bench = import_module(BENCHES[name]).bench
     foreign = options.keys() - signature(bench).parameters.keys()
     if foreign:
-        raise InvalidInput(f"The benchmark {name} takes no --{min(foreign)}.")
+        raise InvalidInput(f"The benchmark {name} takes no --{min(foreign).replace('_', '-')}.")
     return bench(quiet=quiet, **options)
 
 

@@ -45,7 +45,9 @@ async def _measure(chosen: Sequence[RankingSet], embedder: str) -> dict[str, Any
             with tempfile.TemporaryDirectory() as folder:
                 async with open_shelf(Path(folder), opened) as shelf:
                     names = {f"passage-{number}": found for number, found in enumerate(each.passages)}
-                    await shelf.put([whole(name, found.title, found.text) for name, found in names.items()])
+                    books = [whole(name, found.title, found.text) for name, found in names.items()]
+                    await shelf.put(books)
+                    await shelf.remember(books)
                     ids = {name: found.id for name, found in names.items()}
                     results[each.name] = await _systems(shelf, each, ids)
         name = opened.name
@@ -60,9 +62,8 @@ async def _systems(shelf: Shelf, given: RankingSet, ids: Mapping[str, str]) -> d
         ("rrf", ours, SearchRequest("", top_k=DEPTH, fusion="rrf")),
         ("default", ours, SearchRequest("", top_k=DEPTH)),
         ("default+rerank", ours, SearchRequest("", top_k=DEPTH, rerank=True)),
+        ("graph", shelf.follower(), SearchRequest("", "graph", DEPTH)),
     ]
-    if any(passage.title for passage in given.passages):
-        systems.append(("graph", shelf.follower(), SearchRequest("", "graph", DEPTH)))
     return {name: await ranked(given, ids, searcher, request) for name, searcher, request in systems}
 
 
@@ -70,14 +71,22 @@ async def ranked(
     given: RankingSet, ids: Mapping[str, str], searcher: Searcher, wanted: SearchRequest
 ) -> dict[str, float | int]:
     """Figures of one system; `ids`: passage by document on the shelf."""
+    return figures(given, *await timed(given, ids, searcher, wanted))
+
+
+async def timed(
+    given: RankingSet, ids: Mapping[str, str], searcher: Searcher, wanted: SearchRequest
+) -> tuple[dict[str, Ranking], list[float]]:
+    """Rankings by query, and the milliseconds of each search."""
     runs, taken = dict[str, Ranking](), list[float]()
     for identifier, text in given.queries.items():
         request = replace(wanted, query=text)
         started = time.perf_counter()
         hits = await searcher.search(SCOPE, request)
         taken.append((time.perf_counter() - started) * 1000)
-        runs[identifier] = {ids[hit.chunk.document_id]: hit.score for hit in hits}
-    return figures(given, runs, taken)
+        # By rank: equal scores keep the order in which they came.
+        runs[identifier] = {ids[hit.chunk.document_id]: 1 / (rank + 1) for rank, hit in enumerate(hits)}
+    return runs, taken
 
 
 def figures(given: RankingSet, runs: Mapping[str, Ranking], taken: Sequence[float]) -> dict[str, float | int]:

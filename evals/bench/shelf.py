@@ -15,14 +15,15 @@ from aegis.database import Database, open_database
 from aegis.database.migrations import upgrade
 from aegis.scope import Scope, Span, chunk_id
 from aegis.settings import EdgeSettings, RetrievalSettings, SQLiteSettings
-from memory.facts.tables import homes
+from memory.extraction import RuleExtractor
+from memory.facts.store import GraphWriter
 from memory.mentions import GraphSearcher, MentionFollower
-from memory.naming import home_keys
 from retrieval.catalogue import NEVER, Catalogue, chunks, documents, embedded_text, epochs, versions
 from retrieval.embedding import Embedder
 from retrieval.embedding.wordllama import WordLlamaEmbedder, open_wordllama
 from retrieval.interaction import MaxSim
 from retrieval.keywords import KeywordEncoder
+from retrieval.loaders import LoadedDocument
 from retrieval.search import HybridSearcher
 from retrieval.splitting import Piece
 from retrieval.store import Point, VectorStore
@@ -60,6 +61,16 @@ class Shelf:
         for start in range(0, len(books), BATCH):
             await self._put(books[start : start + BATCH])
 
+    async def remember(self, books: Sequence[Book]) -> None:
+        """Write what the rules find in them to the graph memory, as ingestion does. The books are on the shelf."""
+        extractor, writer = RuleExtractor(), GraphWriter()
+        for start in range(0, len(books), BATCH):
+            async with self.database.write() as connection:
+                for book in books[start : start + BATCH]:
+                    ids = [chunk_id(book.name, piece.span) for piece in book.pieces]
+                    found = extractor.extract(LoadedDocument(book.text, book.title, "text/plain"), book.pieces)
+                    await writer.write(connection, COLLECTION, book.name, book.name, ids, found)
+
     def searcher(self) -> HybridSearcher:
         return HybridSearcher(
             self.store,
@@ -74,13 +85,10 @@ class Shelf:
         return GraphSearcher(self.searcher(), MentionFollower(self.database, self.catalogue))
 
     async def _put(self, books: Sequence[Book]) -> None:
-        named = [home for book in books for home in _homes(book)]
         async with self.database.write() as connection:
             await connection.execute(insert(documents), [_document(book) for book in books])
             await connection.execute(insert(versions), [_version(book) for book in books])
             await connection.execute(insert(chunks), [row for book in books for row in _chunks(book)])
-            if named:
-                await connection.execute(insert(homes), named)
         pieces = [(book, piece) for book in books for piece in book.pieces]
         for start in range(0, len(pieces), BATCH):
             await self.store.upsert(await self._points(pieces[start : start + BATCH]))
@@ -159,10 +167,3 @@ def _chunks(book: Book) -> list[dict[str, Any]]:
         }
         for ordinal, piece in enumerate(book.pieces)
     ]
-
-
-def _homes(book: Book) -> list[dict[str, Any]]:
-    """The document's title leads to its first chunk."""
-    first = chunk_id(book.name, book.pieces[0].span)
-    keys = home_keys(book.title) if book.title else ()
-    return [{"collection": COLLECTION, "key": key, "chunk_id": first, "version_id": book.name} for key in keys]

@@ -199,3 +199,41 @@ class Hybrid:
 
 def terms(text: str) -> list[str]:
     return [word.text.casefold() for word in words(text)]
+
+
+async def test_passages_that_share_a_name_rise_by_what_is_still_asked(any_database: Database) -> None:
+    library = Library(any_database)
+    (river,) = await library.put("Bubye River", "It rises in northern Zimbabwe and flows south.")
+    (falls,) = await library.put("Victoria Falls", "A waterfall at the border of Zambia and Zimbabwe.")
+    (other,) = await library.put("Niagara", "A waterfall at the border of Canada.")
+    hits = await hits_of(library, {river: 1.0, other: 0.6, falls: 0.5})
+    follower = MentionFollower(any_database, library.catalogue)
+    found = await follower.follow(SCOPE, "Which waterfall is in the country of the Bubye River?", hits)
+    assert [hit.chunk.id for hit in found] == [river, falls, other]
+    assert found[1].via == (river,)
+
+
+async def test_a_question_of_one_hop_is_left_alone_where_that_is_asked(any_database: Database) -> None:
+    library = Library(any_database)
+    (source,) = await library.put("Alpha", "Alpha talks to Beta Service all day.")
+    (beta,) = await library.put("Beta Service", "It answers.")
+    (other,) = await library.put("Gamma", "Nothing of that.")
+    follower = MentionFollower(any_database, library.catalogue)
+    hits = await hits_of(library, {source: 1.0, other: 0.9})
+    routed = await follower.follow(SCOPE, "how long does it talk?", hits, routed=True)
+    assert [hit.chunk.id for hit in routed] == [source, other]
+    by_name = await follower.follow(SCOPE, "What does Alpha talk to?", hits, routed=True)
+    assert beta in [hit.chunk.id for hit in by_name]
+    by_words = await follower.follow(SCOPE, "who is it connected with?", [hits[1], hits[0]], routed=True)
+    assert by_words[0].chunk.id == hits[1].chunk.id
+    assert beta in [hit.chunk.id for hit in by_words]
+
+
+async def test_a_passage_whose_title_says_nothing_is_found_by_the_name_it_opens_with(any_database: Database) -> None:
+    library = Library(any_database)
+    (song,) = await library.put("note-1", "The song Changed It was performed by Nicki Minaj in 2017.")
+    opening = "Onika Tanya Maraj-Petty (born 1982), known professionally as Nicki Minaj, is a rapper."
+    (singer,) = await library.put("note-2", opening)
+    follower = MentionFollower(any_database, library.catalogue)
+    found = await follower.follow(SCOPE, "Where was its performer born?", await hits_of(library, {song: 1.0}))
+    assert [hit.chunk.id for hit in found] == [song, singer]
