@@ -17,6 +17,7 @@ BENCHES: Mapping[str, str] = {
     "http": "evals.bench.http",
     "retrieval": "evals.bench.retrieval",
     "graph": "evals.bench.graph",
+    "memory": "evals.bench.memory",
     "chunking": "evals.bench.chunking",
     "turns": "evals.bench.turns",
     "evidence": "evals.bench.evidence",
