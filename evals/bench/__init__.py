@@ -22,6 +22,7 @@ BENCHES: Mapping[str, str] = {
     "turns": "evals.bench.turns",
     "evidence": "evals.bench.evidence",
     "ensemble": "evals.bench.ensemble",
+    "languages": "evals.bench.languages",
     "footprint": "evals.bench.footprint",
     "stalls": "evals.bench.stalls",
     "formats": "evals.bench.formats",
