@@ -25,8 +25,9 @@ from aegis.database.leases import Leases
 from aegis.database.migrations import upgrade
 from aegis.database.outbox import Outbox
 from aegis.database.signals import NoSignals, Signals
-from aegis.errors import AegisError, ConfigurationError, Unavailable
-from aegis.folder import holder_of, own_folder, record_format, recorded_format, share_folder
+from aegis.errors import AegisError, Unavailable
+from aegis.folder import holder_of, own_folder, record_format, share_folder
+from aegis.index import Opener, open_index
 from aegis.scope import new_id
 from aegis.settings import EdgeSettings, Neo4jSettings, QdrantSettings, RedisSettings, Settings, SQLiteSettings
 
@@ -39,19 +40,19 @@ if TYPE_CHECKING:
     from memory.facts.neo4j import Neo4jGraph
     from memory.facts.projection import GraphProjection
     from memory.facts.store import FactStore
-    from memory.modes import ModeSearcher
     from retrieval.blobs import Blobs
     from retrieval.catalogue import Catalogue
     from retrieval.embedding import Embedder
     from retrieval.embedding.wordllama import WordLlamaEmbedder
     from retrieval.ingestion.intake import Intake
+    from retrieval.ingestion.publishing import Publisher
     from retrieval.interaction import Reranker
     from retrieval.keywords import KeywordEncoder
     from retrieval.projection import Projection, Resettable
+    from retrieval.reindexing import LiveIndex, Reindexing
+    from retrieval.search import Searcher
 
 DAY = 86_400.0  # seconds
-VECTORS = "vectors"  # the projection that fills the index
-LEASE_SECONDS = 30.0
 SWITCH = 0.001  # seconds a thread may keep the interpreter from others; Python's own 5 ms add up over a transaction
 
 logger = logging.getLogger(__name__)
@@ -66,10 +67,10 @@ class Services:
     outbox: Outbox
     catalogue: Catalogue
     blobs: Blobs
-    vectors: Resettable
-    embedder: Embedder
+    index: LiveIndex
+    reindexing: Reindexing
     static: WordLlamaEmbedder  # for what compares many sentences at once, whatever fills the index
-    searcher: ModeSearcher
+    searcher: Searcher
     ingestion: Intake
     facts: FactStore
     neighbourhoods: Neighbourhoods
@@ -79,6 +80,14 @@ class Services:
     projections: Projections
     signals: Signals
     samples: asyncio.Task[None]
+
+    @property
+    def vectors(self) -> Resettable:
+        return self.index.now.store
+
+    @property
+    def embedder(self) -> Embedder:
+        return self.index.now.embedder
 
     async def prepared(self) -> None:
         """Returns when the first question can be answered: on the very first start, the samples are in."""
@@ -106,12 +115,16 @@ class Rebuilt(Protocol):
 class Projections:
     """The indexes that are filled from the outbox, taken together."""
 
-    def __init__(self, all: Sequence[Projection], vectors: Rebuilt, graph: Rebuilt | None = None) -> None:
-        self.all = all
-        self._vectors = vectors
+    def __init__(self, index: LiveIndex, graph: GraphProjection | None = None) -> None:
+        self._index = index
         self._graph = graph
         self._rebuilding: asyncio.Task[None] | None = None
         self._last = 0
+
+    @property
+    def all(self) -> Sequence[Projection]:
+        vectors = self._index.now.projection
+        return [vectors] if self._graph is None else [vectors, self._graph]
 
     async def rebuild(self) -> None:
         """Start to fill the vector store anew, then the graph, unless that is being done already."""
@@ -121,8 +134,9 @@ class Projections:
 
     def progress(self) -> Progress:
         """Chunks; while the graph is being filled, entities and facts."""
-        if self._vectors.progress is not None:
-            done, self._last = self._vectors.progress
+        vectors = self._index.now.projection.progress
+        if vectors is not None:
+            done, self._last = vectors
             return Progress(True, done, self._last)
         if self._graph is not None and self._graph.progress is not None:
             return Progress(True, *self._graph.progress)
@@ -130,12 +144,13 @@ class Projections:
         return Progress(running, 0 if running else self._last, self._last)
 
     async def _rebuild(self) -> None:
-        for one in (self._vectors, self._graph):
+        standing: list[Rebuilt] = [self._index.now.projection]
+        standing += [] if self._graph is None else [self._graph]
+        for one in standing:
             try:
-                if one is not None:
-                    await one.rebuild("a rebuild was asked for")
+                await one.rebuild("a rebuild was asked for")
             except AegisError as error:
-                logger.warning("The projection %s is not rebuilt: %s", one.name if one else "", error)
+                logger.warning("The projection %s is not rebuilt: %s", one.name, error)
 
     async def aclose(self) -> None:
         if self._rebuilding is not None:
@@ -186,7 +201,7 @@ async def open_services(
         database = await stack.enter_async_context(open_database(settings.database, folder))
         await upgrade(database)
         telemetry.LONGEST_WRITE.forget()  # making the tables held up nobody
-        services = await _composed(settings, folder, database, stack)
+        services = await _composed(settings, command, database, stack)
         stack.push_async_callback(_cancelled, asyncio.create_task(telemetry.watch_loop()))
         _current = services
         # A full collection walks everything that was imported, .2 s in which nothing runs: set it apart.
@@ -198,79 +213,63 @@ async def open_services(
             _current = None
 
 
-async def _composed(settings: Settings, folder: Path, database: Database, stack: AsyncExitStack) -> Services:
+async def _composed(settings: Settings, command: str, database: Database, stack: AsyncExitStack) -> Services:
     from inference.routing import open_writer
     from memory.facts.learning import Learner
     from memory.facts.store import FactStore
-    from memory.mentions import GraphSearcher, MentionFollower
-    from memory.modes import ModeSearcher
     from retrieval.blobs import blobs_at
     from retrieval.catalogue import Catalogue
-    from retrieval.embedding import open_embedder
+    from retrieval.embedding.wordllama import open_wordllama
+    from retrieval.ingestion.publishing import Publisher
     from retrieval.interaction import MaxSim
     from retrieval.keywords import KeywordEncoder
-    from retrieval.projection import Projection, VectorProjection, running
-    from retrieval.search import HybridSearcher
+    from retrieval.projection import Projection, running
+    from retrieval.reindexing import Reindexing
 
+    folder = settings.folder
     owned, shared = _owns_folder(settings), not isinstance(settings.database, SQLiteSettings)
     holder = holder_of(folder) if owned else new_id()
     leases = Leases(database, holder) if shared else None
-    if owned and leases is not None:
-        await _refuse_second_index(leases)
-    embedder = await stack.enter_async_context(open_embedder(settings.embedder))
-    static = await _static(embedder)
     keywords = KeywordEncoder()
-    vectors = await _open_vectors(settings, folder / "vectors" / embedder.name, embedder.dimensions, stack)
-    if owned:
-        await _reset_foreign_keywords(folder, keywords, vectors)
     signals = await _open_signals(settings, stack)
     outbox, catalogue = Outbox(database, signals), Catalogue(database, signals)
     blobs = blobs_at(settings.blobs, folder)
     await blobs.sweep(0.0 if owned and not settings.blobs.url else DAY)
+    static = await asyncio.to_thread(open_wordllama)
     closer = MaxSim(static.word_vectors)
-    hybrid = HybridSearcher(
-        vectors,
-        embedder,
-        keywords,
-        catalogue,
-        settings.retrieval,
-        settings.chat.max_question_chars,
-        reranker=closer,
-    )
-    searcher = ModeSearcher(hybrid, GraphSearcher(hybrid, MentionFollower(database, catalogue)))
+    opener = Opener(settings, database, outbox, catalogue, keywords, closer, leases, owned, _now)
+    index, unfinished = await stack.enter_async_context(open_index(opener, reindexing=command == "reindex"))
     graph = await _open_graph(settings, stack)
-    indexing = VectorProjection(database, outbox, vectors, embedder, keywords, leases, _now)
     drawing = _graph_projection(graph, database, outbox, leases)
-    filled = [indexing] if drawing is None else [indexing, drawing]
+    together = Projections(index, drawing)
     learning = Projection(outbox, Learner(database, outbox), leases, _now)
-    await stack.enter_async_context(running(database, outbox, [*filled, learning]))
-    ingestion = await _open_ingestion(
-        settings, database, outbox, catalogue, blobs, embedder, filled, leases, holder, stack
+    await stack.enter_async_context(running(database, outbox, [learning] if drawing is None else [drawing, learning]))
+    confirming = [index] if drawing is None else [index, drawing]
+    publisher = Publisher(database, catalogue, outbox, leases, confirming, _now)
+    ingestion = await _open_ingestion(settings, database, outbox, catalogue, blobs, index, publisher, holder, stack)
+    reindexing = Reindexing(
+        index, publisher, lambda: Settings().embedder, lambda: _record(index, keywords, folder, owned)
     )
-    conversations = await _open_conversations(settings, database, blobs, embedder, keywords, closer, stack)
+    stack.push_async_callback(reindexing.aclose)
+    conversations = await _open_conversations(settings, database, blobs, static, keywords, closer, stack)
     conversations.learned = learning.caught_up
     writer = await stack.enter_async_context(open_writer(settings.ollama, static.embed))
-    together = Projections(filled, indexing, drawing)
     stack.push_async_callback(together.aclose)
     samples = asyncio.create_task(_take_in_samples(settings, catalogue, ingestion))
     stack.push_async_callback(_cancelled, samples)
-    if owned:
-        record_format(
-            folder,
-            embedder=embedder.name,
-            keywords=keywords.name,
-            qdrant_edge=importlib.metadata.version("qdrant-edge-py"),
-        )
+    _record(index, keywords, folder, owned)
+    if unfinished:
+        await reindexing.start()
     return Services(
         settings=settings,
         database=database,
         outbox=outbox,
         catalogue=catalogue,
         blobs=blobs,
-        vectors=vectors,
-        embedder=embedder,
+        index=index,
+        reindexing=reindexing,
         static=static,
-        searcher=searcher,
+        searcher=index,
         ingestion=ingestion,
         facts=FactStore(database, catalogue, static),
         neighbourhoods=_neighbourhoods(graph, database, catalogue),
@@ -283,29 +282,11 @@ async def _composed(settings: Settings, folder: Path, database: Database, stack:
     )
 
 
-async def _open_vectors(settings: Settings, folder: Path, dimensions: int, stack: AsyncExitStack) -> Resettable:
-    if isinstance(settings.vectors, EdgeSettings):
-        from retrieval.store.edge import open_edge
-
-        return await stack.enter_async_context(open_edge(settings.vectors, folder, dimensions))
-    from retrieval.store.server import open_qdrant
-
-    return await stack.enter_async_context(open_qdrant(settings.vectors, dimensions))
-
-
-async def _static(embedder: Embedder) -> WordLlamaEmbedder:
-    """The evidence judgement was fitted on these vectors, and a transformer would take a second for an answer."""
-    from retrieval.embedding.wordllama import WordLlamaEmbedder, open_wordllama
-
-    return embedder if isinstance(embedder, WordLlamaEmbedder) else await asyncio.to_thread(open_wordllama)
-
-
-async def _reset_foreign_keywords(folder: Path, keywords: KeywordEncoder, vectors: Resettable) -> None:
-    """Points whose keywords were made by another encoder find nothing any more: they are made anew."""
-    written = recorded_format(folder)
-    if written and written.get("keywords") != keywords.name:
-        was = written.get("keywords", "an earlier encoder")
-        await vectors.reset(f"keywords are made by {keywords.name} now, they were made by {was}")
+def _record(index: LiveIndex, keywords: KeywordEncoder, folder: Path, owned: bool) -> None:
+    """What the data folder was written by."""
+    if owned:
+        edge = importlib.metadata.version("qdrant-edge-py")
+        record_format(folder, embedder=index.now.embedder.name, keywords=keywords.name, qdrant_edge=edge)
 
 
 async def _open_graph(settings: Settings, stack: AsyncExitStack) -> Neo4jGraph | None:
@@ -360,24 +341,6 @@ async def _open_answers(settings: Settings, dimensions: int, stack: AsyncExitSta
     )
 
 
-async def _refuse_second_index(leases: Leases) -> None:
-    """An index in a data folder is filled by one server only: another's, on the same store, would stay empty.
-
-    Raises ConfigurationError. A server that was killed in another folder is waited for until its lease ends.
-    """
-    waits = 0
-    while not await leases.take(f"projection:{VECTORS}", _now(), LEASE_SECONDS):
-        if waits > LEASE_SECONDS:
-            raise ConfigurationError(
-                "Another server works on this relational store, and this one would keep its vectors in a data folder "
-                "of its own. Replicas share a Qdrant server: set AEGIS_VECTORS__KIND=qdrant."
-            )
-        if not waits:
-            logger.info("Another server works on this relational store; waiting for it to leave")
-        waits += 1
-        await asyncio.sleep(1)
-
-
 def _neighbourhoods(graph: Neo4jGraph | None, database: Database, catalogue: Catalogue) -> Neighbourhoods:
     from memory.facts.neighbourhoods import RelationalNeighbourhoods
 
@@ -395,30 +358,30 @@ async def _open_ingestion(
     outbox: Outbox,
     catalogue: Catalogue,
     blobs: Blobs,
-    embedder: Embedder,
-    projections: Sequence[Projection],
-    leases: Leases | None,
+    index: LiveIndex,
+    publisher: Publisher,
     holder: str,
     stack: AsyncExitStack,
 ) -> Intake:
     from memory.extraction import RuleExtractor
     from memory.facts.store import GraphWriter
+    from retrieval.ingestion.expiry import Expiry
     from retrieval.ingestion.intake import Intake
     from retrieval.ingestion.jobs import JobTable
     from retrieval.ingestion.preparing import Preparer
-    from retrieval.ingestion.publishing import Publisher
     from retrieval.ingestion.reading import Reader
     from retrieval.ingestion.runner import Runner
     from retrieval.ingestion.versions import Versions
 
     prepare = Preparer(settings.retrieval.chunk_tokens, RuleExtractor())
-    versions = Versions(database, outbox, embedder, GraphWriter(), _now)
-    publisher = Publisher(database, catalogue, outbox, leases, projections, _now)
+    versions = Versions(database, outbox, index.embedder, GraphWriter(), _now)
     jobs = JobTable(database, holder, _now)
     reader = Reader(blobs, prepare, settings.ingestion)
     runner = Runner(jobs, versions, publisher, reader, settings.ingestion, outbox.signals)
     intake = Intake(jobs, runner, publisher, catalogue, blobs, settings.ingestion)
     await stack.enter_async_context(intake.running())
+    expiry = Expiry(database, versions, settings.ingestion, publisher.leases, _now)
+    stack.push_async_callback(_cancelled, asyncio.create_task(expiry.run(), name="expiry"))
     return intake
 
 

@@ -177,6 +177,12 @@ class IngestionSettings(Section):
     workers: int = Field(default=1, ge=1, le=16, description="Reading processes at most.")
     parallel_jobs: int = Field(default=4, ge=1, le=64, description="Jobs worked on at a time by one server.")
     max_waiting: int = Field(default=200_000, ge=1, description="Files waiting in all jobs, at most.")
+    kept_versions: int = Field(
+        default=10, ge=0, description="Replaced versions of a document kept for `known_at`, at most."
+    )
+    kept_days: float = Field(
+        default=365, ge=0, description="Days that a replaced or removed version is kept for `known_at`, at most."
+    )
     samples: bool = Field(default=True, description="Take in the sample documents when the store is empty.")
 
 

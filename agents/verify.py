@@ -278,6 +278,7 @@ def _citation(marker: int, chunk: Chunk, found: Support) -> Citation:
         support=round(found.share, 3),
         page=chunk.page,
         heading=chunk.heading,
+        warning=chunk.warning,
     )
 
 

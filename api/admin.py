@@ -15,7 +15,7 @@ from aegis.errors import Unavailable
 from api import deps
 from api.encoding import Json, StrictRoute
 from api.restoring import Restoring
-from api.schemas import RebuildAnswer, RestoreAnswer
+from api.schemas import RebuildAnswer, ReindexAnswer, RestoreAnswer
 from retrieval.blobs import Blobs
 
 router = APIRouter(prefix="/api/v1/admin", tags=["operation"], route_class=StrictRoute)
@@ -90,6 +90,52 @@ async def restored(restoring: RestoringOf) -> Response:
 
 def _state(restoring: Restoring) -> dict[str, Any]:
     return {**asdict(restoring.state), "running": restoring.state.running}
+
+
+class Reindexed(Protocol):
+    @property
+    def embedder(self) -> str: ...
+    @property
+    def running(self) -> bool: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def waits(self) -> str | None: ...
+
+
+class Reindexing(Protocol):
+    """Another embedder's index, made beside the current one."""
+
+    async def start(self) -> Reindexed:
+        """Begin, if it does not run already; returns at once."""
+        ...
+
+    def progress(self) -> Reindexed: ...
+
+
+ReindexingOf = Annotated[Reindexing, Depends(deps.reindexing)]
+
+
+@router.post("/reindex", status_code=202, response_model=ReindexAnswer)
+async def reindex(_scope: deps.ScopeOf, reindexing: ReindexingOf) -> Response:
+    """Embed everything with the embedder that the server's settings name by now; searches go on meanwhile.
+
+    Which embedder is the settings' business only: a caller names neither folders nor addresses.
+    """
+    return Json(_reindexed(await reindexing.start()), 202)
+
+
+@router.get("/reindex", response_model=ReindexAnswer)
+async def reindex_progress(_scope: deps.ScopeOf, reindexing: ReindexingOf) -> Response:
+    """How far it is."""
+    return Json(_reindexed(reindexing.progress()))
+
+
+def _reindexed(now: Reindexed) -> dict[str, str | int | bool | None]:
+    names = ("embedder", "running", "done", "total", "waits")
+    return {name: getattr(now, name) for name in names}
 
 
 def _answer(projections: Rebuilding) -> dict[str, int | bool]:

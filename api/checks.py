@@ -35,6 +35,13 @@ class Progressing(Protocol):
     async def applied(self) -> int: ...
 
 
+class Standing(Protocol):
+    """Which projections there are; another index may have taken a place since the last look."""
+
+    @property
+    def all(self) -> Sequence[Progressing]: ...
+
+
 class Model(Protocol):
     def status(self) -> ModelStatus: ...
 
@@ -51,8 +58,11 @@ def checks_of(services: Any) -> tuple[Check, ...]:
         found.append(Check("graph", False, lambda: answering(services.neighbourhoods)))
     if hasattr(services.signals, "ping"):
         found.append(Check("redis", False, lambda: answering(services.signals)))
-    for one in services.projections.all:
-        found.append(Check(f"projection {one.name}", False, partial(projection, one, services.outbox)))
+    for place, one in enumerate(services.projections.all):
+        label = one.name.partition(":")[0]
+        found.append(
+            Check(f"projection {label}", False, partial(projection, services.projections, place, services.outbox))
+        )
     return tuple(found)
 
 
@@ -69,7 +79,7 @@ async def documents(samples: asyncio.Task[None]) -> Finding:
 async def vectors(store: VectorStore, projections: Sequence[Progressing]) -> Finding:
     await store.query(_NOTHING)
     for one in projections:
-        if one.name == "vectors" and one.progress is not None:
+        if one.name.startswith("vectors") and one.progress is not None:
             return _rebuilding(one.progress, "chunks")
     return Finding()
 
@@ -92,7 +102,8 @@ async def model(writer: Model) -> Finding:
     return Finding("up", None, detail)
 
 
-async def projection(one: Progressing, outbox: Outbox) -> Finding:
+async def projection(projections: Standing, place: int, outbox: Outbox) -> Finding:
+    one = projections.all[place]
     backlog = {"backlog": max(0, await outbox.last(one.target.topics) - await one.applied())}
     if one.failure:
         return Finding("down", one.failure[:300], backlog)

@@ -15,6 +15,7 @@ from aegis.database import Database
 from aegis.errors import Unavailable
 from aegis.scope import Scope, local_scope
 from aegis.settings import Settings
+from agents.why import Why
 from memory.conversations import Conversations
 from memory.facts import Facts, Neighbourhoods
 from retrieval.blobs import Blobs
@@ -43,6 +44,14 @@ async def searcher(connection: HTTPConnection) -> Searcher:
     return _services(connection).searcher
 
 
+async def why(connection: HTTPConnection) -> Why:
+    services = _services(connection)
+    candidates = services.settings.retrieval.candidates
+    return Why(
+        services.catalogue, services.ingestion, services.searcher, services.index, services.static.embed, candidates
+    )
+
+
 async def catalogue(connection: HTTPConnection) -> Catalogue:
     return _services(connection).catalogue
 
@@ -61,6 +70,10 @@ async def database(connection: HTTPConnection) -> Database:
 
 async def projections(connection: HTTPConnection) -> Any:
     return _services(connection).projections
+
+
+async def reindexing(connection: HTTPConnection) -> Any:
+    return _services(connection).reindexing
 
 
 async def conversations(connection: HTTPConnection) -> Conversations:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query
@@ -18,6 +19,7 @@ from starlette.responses import Response
 from aegis.errors import AegisError, InvalidInput, TooLarge
 from aegis.scope import DEFAULT_COLLECTION, Scope
 from aegis.settings import Settings
+from agents.why import Why
 from api import deps
 from api.encoding import Json, StrictRequest, StrictRoute
 from api.errors import Malformed
@@ -35,6 +37,8 @@ from api.schemas import (
     SearchBody,
     Source,
     Tag,
+    WhyAnswer,
+    WhyBody,
 )
 from api.streaming import EventStream, frame
 from retrieval.catalogue import DocumentFilter
@@ -63,6 +67,16 @@ async def search(
     hits = await searcher.search(scope, _request(body, settings))
     took = (time.perf_counter() - started) * 1000
     return Json({"hits": [_hit(hit) for hit in hits], "mode": body.mode, "took_ms": round(took, 3)})
+
+
+@router.post("/why", response_model=WhyAnswer)
+async def why(
+    body: WhyBody, scope: deps.ScopeOf, explain: Annotated[Why, Depends(deps.why)], settings: deps.SettingsOf
+) -> Response:
+    """Where a document is lost on the way to an answer: extraction, chunk, scope, keyword, dense, mentions, cut,
+    evidence; with ranks and scores."""
+    bounded(body.query, settings, "query")
+    return Json(asdict(await explain(scope, _request(body, settings), body.document_id)))
 
 
 def bounded(text: str, settings: Settings, field: str) -> None:
@@ -113,6 +127,7 @@ def _hit(hit: Hit) -> dict[str, Any]:
         "score": float(hit.score),
         "via": list(hit.via),
         "duplicates": list(hit.duplicates),
+        "warning": chunk.warning,
     }
 
 
@@ -336,9 +351,18 @@ async def cancel_by_post(job_id: deps.Id, scope: deps.ScopeOf, ingestion: Jobs) 
     return await cancel(job_id, scope, ingestion)
 
 
+@router.post("/jobs/{job_id}/retry", response_model=JobAnswer)
+async def retry(job_id: deps.Id, scope: deps.ScopeOf, ingestion: Jobs) -> Response:
+    """Take the files that failed up again, but for those that a later job has taken in since."""
+    return Json(job_answer(await ingestion.retry(scope, job_id)))
+
+
 def job_answer(job: Job) -> dict[str, Any]:
-    failures = [FileAnswer.model_validate(report) for report in job.failures]
-    return JobAnswer.model_validate({"job_id": job.id, "failures": failures, **_counts(job)}).model_dump(mode="json")
+    told = {
+        "failures": [FileAnswer.model_validate(report) for report in job.failures],
+        "warnings": [FileAnswer.model_validate(report) for report in job.warnings],
+    }
+    return JobAnswer.model_validate({"job_id": job.id, **told, **_counts(job)}).model_dump(mode="json")
 
 
 def _counts(job: Job) -> dict[str, Any]:

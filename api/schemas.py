@@ -103,6 +103,31 @@ class SearchBody(Body):
     known_at: Epoch | None = None
 
 
+class WhyBody(SearchBody):
+    document_id: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class StageAnswer(Answer):
+    """`passed` is null where the stage has no say; `rank` counts from 1, null behind those looked through."""
+
+    name: Literal["extraction", "chunk", "scope", "keyword", "dense", "mentions", "cut", "evidence"]
+    passed: bool | None
+    says: str
+    rank: int | None
+    score: float | None
+    cutoff: float | None
+    chunk_id: str | None
+
+
+class WhyAnswer(Answer):
+    """`lost_at` is the stage that kept the document from the evidence; null when it got there."""
+
+    document_id: str
+    title: str
+    lost_at: str | None
+    stages: list[StageAnswer]
+
+
 class HitAnswer(Answer):
     """A passage. `text == document_text[start:end]`, in code points; scores compare within one search only."""
 
@@ -121,6 +146,7 @@ class HitAnswer(Answer):
     score: float
     via: list[str]
     duplicates: list[str]
+    warning: str | None
 
 
 class SearchAnswer(Answer):
@@ -157,6 +183,7 @@ class FileAnswer(Answer):
     code: str | None
     reason: str | None
     stage: str | None
+    warning: str | None  # it was taken in, but: "12 of 40 pages have no text"
 
 
 class JobAnswer(Answer):
@@ -167,6 +194,7 @@ class JobAnswer(Answer):
     chunks: int
     unchanged: int
     failures: list[FileAnswer]
+    warnings: list[FileAnswer]
     seconds_left: float | None
     created_at: datetime
     updated_at: datetime
@@ -246,6 +274,7 @@ class CitationAnswer(Answer):
     support: float
     page: str | None
     heading: str | None
+    warning: str | None = None  # what is known against the document's text: "12 of 40 pages have no text"
 
 
 class CachedAnswer(Answer):
@@ -489,3 +518,13 @@ class RebuildAnswer(Answer):
     running: bool
     done: int
     total: int
+
+
+class ReindexAnswer(Answer):
+    """`waits` is why it does not go on just now, or why it ended unfinished."""
+
+    embedder: str
+    running: bool
+    done: int
+    total: int
+    waits: str | None

@@ -122,6 +122,7 @@ class Chunk:
     heading: str | None
     visible_from: int
     visible_until: int
+    warning: str | None = None  # what is known against the document's text: pages without any, say
 
     @property
     def embedded_text(self) -> str:
@@ -360,6 +361,7 @@ def _chunk_query() -> Any:
             versions.c.title,
             versions.c.visible_from,
             versions.c.visible_until,
+            versions.c.verdict,
             documents.c.collection,
             documents.c.source,
         )
@@ -372,4 +374,5 @@ def _chunk(row: RowMapping) -> Chunk:
     values = dict(row)
     span = Span(values.pop("start"), values.pop("end"))
     values.pop("embedded_hash")
-    return Chunk(span=span, **values)
+    warning = (values.pop("verdict") or {}).get("warning")
+    return Chunk(span=span, warning=warning, **values)

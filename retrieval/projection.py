@@ -27,6 +27,7 @@ from aegis.database.schema import insert_missing
 from aegis.errors import AegisError, Conflict
 from retrieval.catalogue import chunks, documents, embedded_text, embeddings, versions
 from retrieval.embedding import Embedder
+from retrieval.indexes import projection_name, remembered
 from retrieval.ingestion.versions import CHUNKS_TOPIC, ERASED_TOPIC, VISIBILITY_TOPIC, embedding_rows
 from retrieval.keywords import KeywordEncoder
 from retrieval.store import Point, Summary, VectorStore, Visibility, checksum
@@ -204,10 +205,10 @@ class Resettable(VectorStore, Protocol):
 class VectorTarget:
     """Chunks, their embeddings and BM25 vectors as points."""
 
-    name = "vectors"
     topics = (CHUNKS_TOPIC, VISIBILITY_TOPIC, ERASED_TOPIC)
 
     def __init__(self, database: Database, store: Resettable, embedder: Embedder, encoder: KeywordEncoder) -> None:
+        self.name = projection_name(embedder.name)
         self.store = store
         self._database = database
         self._embedder = embedder
@@ -442,13 +443,17 @@ class VectorProjection(Projection):
 
 
 async def prune(database: Database, box: Outbox, projections: Sequence[Projection]) -> None:
-    """Forget outbox rows that every projection of their topic has applied, and those that nobody asks for."""
+    """Forget outbox rows that every projection of their topic has applied, and those that nobody asks for.
+
+    An index may be filled by another replica, or be made only now: those that the store remembers count, too.
+    """
+    standing = {each.name: each.target.topics for each in projections}
+    standing |= {projection_name(each.embedder): VectorTarget.topics for each in (await remembered(database)).values()}
     async with database.read() as connection:
         topics = [row[0] for row in await connection.execute(select(outbox.c.topic).distinct())]
     for topic in topics:
-        listening = [projection for projection in projections if topic in projection.target.topics]
-        applied = [await projection.applied() for projection in listening]
-        await _prune(database, topic, min(applied) if listening else await box.last([topic]))
+        applied = [await box.applied(name) for name, topics_of in standing.items() if topic in topics_of]
+        await _prune(database, topic, min(applied) if applied else await box.last([topic]))
 
 
 async def _prune(database: Database, topic: str, up_to: int) -> None:

@@ -23,7 +23,7 @@ from retrieval.keywords import KeywordEncoder
 from retrieval.loaders.cleaning import clean
 from retrieval.loaders.formats import media_types
 from retrieval.proximity import nearness
-from retrieval.store import Dense, PointFilter, Scored, VectorQuery, VectorStore
+from retrieval.store import Candidates, Dense, PointFilter, Scored, VectorQuery, VectorStore
 from retrieval.wording import added, holds, phrases
 
 Mode = Literal["hybrid", "vector", "keyword", "graph", "auto"]  # auto: graph where the question needs it
@@ -127,6 +127,15 @@ class HybridSearcher:
     def _fusion(self, request: SearchRequest) -> Fusion:
         return request.fusion or self.settings.fusion
 
+    async def halves(self, scope: Scope, request: SearchRequest, limit: int, document: str = "") -> Candidates:
+        """What each half finds, best first, with the engine's own scores; in one document only, where it is named."""
+        text = self._checked(request)
+        filter = await self._filter(scope, request)
+        if filter is None or (document and filter.documents and document not in filter.documents):
+            return Candidates()
+        chosen = replace(filter, documents=(document,)) if document else filter
+        return await _observed(self.store.query(await self._query(text, request, chosen, limit)))
+
     async def _reranked(self, text: str, hits: Sequence[Hit], depth: int) -> list[Hit]:
         passages = [hit.chunk.embedded_text for hit in hits[:depth]]
         if depth > DEPTH:
@@ -178,21 +187,23 @@ class HybridSearcher:
         )
 
     async def _found(self, text: str, request: SearchRequest, filter: PointFilter, limit: int) -> list[Scored]:
-        dense = await self._embedded(text, request.mode)
-        sparse = None if request.mode == "vector" else self.keywords.query(text)
-        if sparse is not None and not sparse.indices:  # nothing but punctuation or stop words
-            sparse = None
-        if dense is None and sparse is None:
+        query = await self._query(text, request, filter, limit)
+        if query.dense is None and query.sparse is None:
             return []
-        query = VectorQuery(filter, limit, dense, sparse)
         fusion = self._fusion(request)
-        if dense is None or sparse is None:
+        if query.dense is None or query.sparse is None:
             candidates = await _observed(self.store.query(query))
             return ranking.normalised(candidates.dense or candidates.sparse)
         if fusion != "convex":
             return await _observed(self.store.fused(query, fusion, _given(self.settings.dense_weight, 0.5)))
         weight = _given(self.settings.dense_weight, dense_weight(self.embedder.name))
         return ranking.convex(await _observed(self.store.query(query)), weight, limit)
+
+    async def _query(self, text: str, request: SearchRequest, filter: PointFilter, limit: int) -> VectorQuery:
+        dense = await self._embedded(text, request.mode)
+        sparse = None if request.mode == "vector" else self.keywords.query(text)
+        # None where nothing but punctuation or stop words was asked.
+        return VectorQuery(filter, limit, dense, sparse if sparse is not None and sparse.indices else None)
 
     async def _embedded(self, text: str, mode: Mode) -> Dense | None:
         """None where only words are compared: asked so, or because the embedding server is away."""

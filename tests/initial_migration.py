@@ -17,6 +17,7 @@ TABLES = (
     "aegis.database.outbox",
     "aegis.database.leases",
     "retrieval.catalogue",
+    "retrieval.indexes",
     "retrieval.ingestion.publishing",
     "retrieval.ingestion.jobs",
     "memory.conversations.tables",

@@ -92,6 +92,6 @@ def _file(report: FileReport) -> dict[str, Any]:
         "state": report.state,
         "stage": report.stage,
         "chunks": report.chunks,
-        "reason": report.reason,
+        "reason": report.reason or report.warning,
         "document_id": report.document_id,
     }

@@ -26,8 +26,10 @@ from aegis.cli import (
     jobs,
     memory,
     rebuild,
+    reindex,
     search,
     serve,
+    why,
 )
 from aegis.errors import AegisError, ConfigurationError
 
@@ -50,12 +52,16 @@ app.command(help="Start the assistant: page, API and metrics in one process.")(s
 app.command(help="Run the graph under `langgraph dev`, offline, on the same data folder.")(serve.studio)
 app.command(help="Take in files and folders.")(ingest.ingest)
 app.command(help="Search the documents.")(search.search)
+app.command(help="Show where a document is lost on the way to an answer.")(why.why)
 app.command(help="Ask a question; the answer cites its passages.")(ask.ask)
 app.command(help="List the documents.")(documents.documents)
 app.command(help="List ingestion jobs, or show, cancel one.")(jobs.jobs)
 app.command(help="Write everything that must not be lost to one file, while the server runs.")(backup.backup)
 app.command(help="Put a backup in the place of what is there, while the server runs.")(backup.restore)
 app.command(help="Rebuild the indexes from the relational store, without any model call.")(rebuild.rebuild)
+app.command(help="Embed everything with the embedder that the settings name now, while searches go on.")(
+    reindex.reindex
+)
 app.command(help="Check this installation and say what mends what is wrong.")(doctor.doctor)
 app.command(help="Run one benchmark, or all.")(bench.bench)
 app.add_typer(conversations.app, name="conversations", help="List, search, export, import and erase conversations.")

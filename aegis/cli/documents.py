@@ -31,5 +31,13 @@ def documents(
     if as_json:
         print_json({"documents": found})
         return
-    rows = ((entry["title"], entry["collection"], entry["chunks"], entry["source"]) for entry in found)
-    print_table(("title", "collection", "chunks", "source"), rows)
+    rows = (
+        (entry["id"], entry["title"], entry["collection"], entry["chunks"], entry["indexed_at"][:16], _note(entry))
+        for entry in found
+    )
+    print_table(("id", "title", "collection", "chunks", "last indexed", "source"), rows)
+
+
+def _note(entry: dict[str, Any]) -> str:
+    warning = entry["verdict"].get("warning")
+    return f"{entry['source']} ({warning})" if warning else entry["source"]

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import httpx
 import typer
@@ -43,6 +45,14 @@ def gather(paths: Sequence[Path], max_bytes: int, known: frozenset[str]) -> Gath
             found.files.append(place)
     found.files = [file for file in dict.fromkeys(found.files) if _acceptable(file, found, max_bytes)]
     return found
+
+
+def known_files(paths: Sequence[Path]) -> list[Path]:
+    """Those of them that are files of a kind that is taken from folders."""
+    from retrieval.loaders.formats import supported_extensions
+
+    known = supported_extensions()
+    return [path for path in paths if path.suffix.lower() in known and path.is_file()]
 
 
 def _walk(folder: Path, found: Gathered, known: frozenset[str]) -> None:
@@ -114,37 +124,82 @@ def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders (taken recursively).")],
     collection: Annotated[str, typer.Option(help="Collection they belong to.")] = "default",
     tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated.")] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove documents whose files are gone from these folders.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Then stay, and take in what changes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
+    form = {"collection": collection, "tags": tag or []}
+    report = take_in(paths, form, prune=prune, quiet=as_json)
+    shown(report, as_json=as_json)
+    if watch:
+        from aegis.cli.watching import follow
+
+        follow(paths, form, prune=prune, as_json=as_json)
+    elif report["failures"]:
+        raise typer.Exit(1)
+
+
+def take_in(paths: Sequence[Path], form: Mapping[str, Any], *, prune: bool, quiet: bool) -> dict[str, Any]:
+    """What became of the files there; through the running server, or in this process."""
     from aegis.cli.client import run
-    from aegis.cli.output import console, line, print_json
     from aegis.settings import Settings
     from retrieval.loaders.formats import supported_extensions
 
-    bounds = Settings().ingestion
-    found = gather(paths, bounds.max_file_bytes, supported_extensions())
+    bounds, places = Settings().ingestion, [Path(os.path.abspath(path)) for path in paths]
+    found = gather(places, bounds.max_file_bytes, supported_extensions())
     most = min(BATCH_FILES, bounds.max_files), min(BATCH_BYTES, bounds.max_file_bytes)
 
-    async def work(client: httpx.AsyncClient) -> list[Any]:
-        sent = [
-            await _send(client, batch, found, bounds.max_file_bytes, {"collection": collection, "tags": tag or []})
-            for batch in batches(found.files, *most)
-        ]
-        return await _wait(client, [job_id for job_id in sent if job_id], quiet=as_json)
+    async def work(client: httpx.AsyncClient) -> tuple[list[Any], list[str]]:
+        sent = [await _send(client, batch, found, bounds.max_file_bytes, form) for batch in batches(found.files, *most)]
+        jobs = await wait_for(client, [job_id for job_id in sent if job_id], quiet=quiet)
+        return jobs, await _pruned(client, places, form["collection"]) if prune else []
 
-    done = run("ingest", work) if found.files else []
-    report = _report(done, found)
+    jobs, removed = run("ingest", work) if found.files or prune else ([], [])
+    return {**_report(jobs, found), "removed": removed}
+
+
+def shown(report: Mapping[str, Any], *, as_json: bool) -> None:
+    from aegis.cli.output import console, line, print_json
+
     if as_json:
         print_json(report)
-    else:
-        console.print(
-            f"{report['files']} files: {report['files'] - report['unchanged'] - len(report['failures'])} taken in, "
-            f"{report['unchanged']} unchanged, {len(report['failures'])} failed; {report['chunks']} new chunks."
-        )
-        for failure in report["failures"]:
-            console.print(f"  {line(failure['source'])}: {line(failure['reason'])}", markup=False, style="red")
-    if report["failures"]:
-        raise typer.Exit(1)
+        return
+    removed = f" {len(report['removed'])} documents removed." if report["removed"] else ""
+    console.print(
+        f"{report['files']} files: {report['files'] - report['unchanged'] - len(report['failures'])} taken in, "
+        f"{report['unchanged']} unchanged, {len(report['failures'])} failed; {report['chunks']} new chunks.{removed}"
+    )
+    for failure in report["failures"]:
+        console.print(f"  {line(failure['source'])}: {line(failure['reason'])}", markup=False, style="red")
+    for marked in report["warnings"]:
+        console.print(f"  {line(marked['source'])}: {line(marked['warning'])}", markup=False, style="yellow")
+
+
+async def _pruned(client: httpx.AsyncClient, places: Sequence[Path], collection: str) -> list[str]:
+    """Sources of the documents removed: those of files that were in these folders (or were these files)."""
+    from aegis.cli.client import call
+
+    # A folder that is not there may be a drive that is not mounted: nothing of it is removed.
+    folders = [f"{place.as_uri().rstrip('/')}/" for place in places if place.is_dir()]
+    named = {place.as_uri() for place in places if place.parent.is_dir() and not place.exists()}
+    removed: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        query = {"collection": collection, "limit": 500, **({"cursor": cursor} if cursor else {})}
+        page = await call(client, "GET", "/api/v1/documents", params=query)
+        for entry in page["documents"]:
+            source = entry["source"]
+            if (source in named or source.startswith(tuple(folders))) and _gone(source):
+                await call(client, "DELETE", f"/api/v1/documents/{entry['id']}")
+                removed.append(source)
+        cursor = page["next"]
+    return removed
+
+
+def _gone(source: str) -> bool:
+    return not os.path.lexists(url2pathname(urlsplit(source).path))
 
 
 def _report(jobs: Sequence[Any], found: Gathered) -> dict[str, Any]:
@@ -155,6 +210,7 @@ def _report(jobs: Sequence[Any], found: Gathered) -> dict[str, Any]:
         "unchanged": sum(job["unchanged"] for job in jobs),
         "chunks": sum(job["chunks"] for job in jobs),
         "failures": failures,
+        "warnings": [warning for job in jobs for warning in job["warnings"]],
     }
 
 
@@ -204,7 +260,7 @@ def _form_name(file: Path) -> str:
     return file.name.encode("utf-8", "replace").decode()
 
 
-async def _wait(client: httpx.AsyncClient, jobs: Sequence[str], *, quiet: bool) -> list[Any]:
+async def wait_for(client: httpx.AsyncClient, jobs: Sequence[str], *, quiet: bool) -> list[Any]:
     from rich.progress import Progress, SpinnerColumn, TimeRemainingColumn
 
     from aegis.cli.client import call

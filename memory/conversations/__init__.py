@@ -43,6 +43,7 @@ class Citation:
     support: float
     page: str | None = None
     heading: str | None = None
+    warning: str | None = None  # what is known against the document's text: pages without any, say
 
 
 @dataclass(frozen=True, slots=True)

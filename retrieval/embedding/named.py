@@ -14,7 +14,7 @@ from aegis.settings import EmbedderSettings
 FORMS = "wordllama, wordllama:DIMENSIONS, onnx:FOLDER, ollama:MODEL or openai:MODEL"
 _ARGUMENT = {"wordllama": "dimensions", "onnx": "folder", "ollama": "model", "openai": "model"}
 _ADAPTER: TypeAdapter[EmbedderSettings] = TypeAdapter(EmbedderSettings)
-_LONGEST = 60
+_LONGEST = 40  # names of leases hold it, with something before
 
 
 def embedder_settings(named: str, given: EmbedderSettings | None = None) -> EmbedderSettings:

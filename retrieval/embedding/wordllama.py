@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,9 @@ def _turn(dimensions: int) -> Dense:
     return np.ascontiguousarray(columns.T, dtype=np.float32)
 
 
+@cache
 def open_wordllama(dimensions: int = WIDTH) -> WordLlamaEmbedder:
-    """Loaded, with its second tokenizer, which the first search would otherwise make on the loop."""
+    """Loaded once per process, with its second tokenizer, which the first search would otherwise make on the loop."""
     embedder = load_wordllama(dimensions)
     embedder.word_vectors(("first",))
     return embedder

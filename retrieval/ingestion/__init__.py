@@ -33,6 +33,7 @@ class FileReport:
     code: str | None  # error code, when it failed
     reason: str | None  # what is wrong and what to do
     stage: str | None  # reading, embedding, writing, publishing
+    warning: str | None = None  # it was taken in, but: "12 of 40 pages have no text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Job:
     seconds_left: float | None
     created_at: datetime
     updated_at: datetime
+    warnings: Sequence[FileReport] = ()  # files that were taken in although something is wrong with their text
 
 
 class Ingestion(Protocol):
@@ -71,6 +73,10 @@ class Ingestion(Protocol):
         ...
 
     async def cancel(self, scope: Scope, job_id: str) -> Job: ...
+
+    async def retry(self, scope: Scope, job_id: str) -> Job:
+        """Take the files that failed up again. Raises NotFound, Conflict while it runs or where there are none."""
+        ...
 
     async def remove(self, scope: Scope, document_id: str) -> None:
         """Unpublish a document with what was drawn from it, in one visible step. Raises NotFound."""

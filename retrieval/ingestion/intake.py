@@ -68,6 +68,9 @@ class Intake:
     async def files(self, scope: Scope, job_id: str) -> Sequence[FileReport]:
         return await self._jobs.reports(scope, job_id)
 
+    async def last_report(self, scope: Scope, document_id: str) -> FileReport | None:
+        return await self._jobs.last_report(scope, document_id)
+
     async def watch(self, scope: Scope, job_id: str) -> AsyncGenerator[Job]:
         shown: Job | None = None
         while shown is None or shown.state not in ENDED:
@@ -81,6 +84,11 @@ class Intake:
     async def cancel(self, scope: Scope, job_id: str) -> Job:
         await self._jobs.job(scope, job_id)
         await self._runner.cancel(job_id)
+        return await self._jobs.job(scope, job_id)
+
+    async def retry(self, scope: Scope, job_id: str) -> Job:
+        await self._jobs.retry(scope, job_id)
+        self._runner.wake()
         return await self._jobs.job(scope, job_id)
 
     async def remove(self, scope: Scope, document_id: str) -> None:

@@ -30,13 +30,14 @@ from sqlalchemy import (
     func,
     insert,
     or_,
+    outerjoin,
     select,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.database import Database, Timestamp, metadata
-from aegis.errors import NotFound
+from aegis.errors import Conflict, NotFound
 from aegis.scope import Scope
 from retrieval.catalogue import NEVER, documents, versions
 from retrieval.ingestion import FileReport, FileState, Job, JobState
@@ -321,6 +322,35 @@ class JobTable:
                 .values(state=case((other, "done"), else_="failed"), **self._ended())
             )
 
+    async def retry(self, scope: Scope, job_id: str) -> None:
+        """Failed files wait again. Not those whose original was not taken, nor those that a later job has read since.
+
+        Raises NotFound, and Conflict while the job runs or when there is no such file.
+        """
+        job = await self.job(scope, job_id)
+        if job.state not in ENDED:
+            raise Conflict(f"Job {job_id} is still {job.state}; its files can be retried when it has ended.")
+        later = job_files.alias("later")
+        since = select(later.c.job_id).where(
+            later.c.document_id == job_files.c.document_id, later.c.job_id > job_files.c.job_id
+        )
+        failed = and_(
+            job_files.c.job_id == job_id,
+            job_files.c.state == "failed",
+            job_files.c.blob.is_not(None),
+            ~since.exists(),
+        )
+        again = {"state": "queued", "stage": None, "attempts": 0, "code": None, "reason": None}
+        async with self.database.write() as connection:
+            found = (await connection.execute(update(job_files).where(failed).values(**again))).rowcount
+            if found:
+                waiting = {"state": "queued", "cancelling": False, "holder": None, "lease_until": None}
+                await connection.execute(
+                    update(jobs).where(jobs.c.id == job_id).values(**waiting, updated_at=self.now())
+                )
+        if not found:
+            raise Conflict(f"Job {job_id} has no file to retry: none failed, or a later job has taken it in since.")
+
     # Cancelling
 
     async def ask_to_cancel(self, job_id: str) -> None:
@@ -383,9 +413,17 @@ class JobTable:
 
     async def reports(self, scope: Scope, job_id: str) -> list[FileReport]:
         await self.job(scope, job_id)
-        query = select(job_files).where(job_files.c.job_id == job_id).order_by(job_files.c.ordinal)
+        query = _reported().where(job_files.c.job_id == job_id).order_by(job_files.c.ordinal)
         async with self.database.read() as connection:
             return [_report(row) for row in (await connection.execute(query)).mappings()]
+
+    async def last_report(self, scope: Scope, document_id: str) -> FileReport | None:
+        """The newest job's, of the file that this document is made of; None where this user sent none."""
+        mine = and_(job_files.c.document_id == document_id, jobs.c.owner == scope.user)
+        query = select(job_files).join(jobs, jobs.c.id == job_files.c.job_id).where(mine)
+        async with self.database.read() as connection:
+            row = (await connection.execute(query.order_by(job_files.c.job_id.desc()).limit(1))).mappings().first()
+        return None if row is None else _report(row)
 
     async def _jobs(self, condition: ColumnElement[bool], limit: int) -> list[Job]:
         query = select(jobs).where(condition, jobs.c.state != RECEIVING).order_by(jobs.c.id.desc()).limit(limit)
@@ -399,6 +437,8 @@ class JobTable:
         found = {state: (n, chunks) for state, n, chunks in await connection.execute(counted.group_by("state"))}
         failed = select(job_files).where(mine, job_files.c.state == "failed").order_by(job_files.c.ordinal)
         failures = (await connection.execute(failed.limit(FAILURES))).mappings().all() if "failed" in found else []
+        marked = _reported().where(mine, versions.c.verdict["warning"].as_string().is_not(None))
+        warned = (await connection.execute(marked.order_by(job_files.c.ordinal).limit(FAILURES))).mappings().all()
         return Job(
             id=row["id"],
             state=row["state"],
@@ -407,6 +447,7 @@ class JobTable:
             chunks=int(sum(chunks or 0 for _, chunks in found.values())),
             unchanged=found.get("unchanged", (0, 0))[0],
             failures=[_report(failure) for failure in failures],
+            warnings=[_report(warning) for warning in warned],
             seconds_left=row["seconds_left"],
             created_at=row["created_at"],
             updated_at=row["updated_at"],
@@ -452,6 +493,12 @@ def _unchanged(row: Mapping[Any, Any]) -> bool:
     )
 
 
+def _reported() -> Any:
+    """Files with what is known of the text that was read of them."""
+    read = outerjoin(job_files, versions, versions.c.id == job_files.c.version_id)
+    return select(job_files, versions.c.verdict).select_from(read)
+
+
 def _report(row: Mapping[Any, Any]) -> FileReport:
     return FileReport(
         source=row["source"],
@@ -461,4 +508,5 @@ def _report(row: Mapping[Any, Any]) -> FileReport:
         code=row["code"],
         reason=row["reason"],
         stage=row["stage"],
+        warning=(row.get("verdict") or {}).get("warning"),
     )

@@ -85,6 +85,13 @@ class Publisher:
             await self._carry_out(publication)
             return publication.epoch
 
+    @asynccontextmanager
+    async def paused(self) -> AsyncGenerator[None]:
+        """No publication is under way until the end."""
+        async with self._alone():
+            await self.finish()
+            yield
+
     async def recover(self) -> None:
         """Finish a publication that was cut off. Called at start."""
         async with self._alone():

@@ -82,7 +82,7 @@ class Pace:
 class Versions:
     database: Database
     outbox: Outbox
-    embedder: Embedder
+    embedder: Callable[[], Embedder]  # the current one; another may take its place between two calls
     sink: GraphSink
     now: Callable[[], datetime]
     pace: Pace = field(default_factory=Pace)
@@ -181,14 +181,15 @@ class Versions:
 
     async def _embed(self, taken: Sequence[Planned]) -> list[dict[str, Any]]:
         """Rows of embeddings that are not kept yet. All are rounded to float16 before anybody uses them."""
+        embedder = self.embedder()
         wanted = {chunk.embedded_hash: chunk.embedded for chunk in taken}
         known = select(embeddings.c.text_hash).where(
-            embeddings.c.text_hash.in_(list(wanted)), embeddings.c.embedder == self.embedder.name
+            embeddings.c.text_hash.in_(list(wanted)), embeddings.c.embedder == embedder.name
         )
         async with self.database.read() as connection:
             for row in await connection.execute(known):
                 wanted.pop(row[0])
-        return embedding_rows(self.embedder, list(wanted), await self.embedder.embed(list(wanted.values())))
+        return embedding_rows(embedder, list(wanted), await embedder.embed(list(wanted.values())))
 
     async def _kept(self, version: str, planned: Sequence[Planned]) -> set[str]:
         """Ids of chunks written before a crash; if they are not as planned now, they are taken away first."""

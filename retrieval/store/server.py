@@ -304,8 +304,10 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 @asynccontextmanager
-async def open_qdrant(settings: QdrantSettings, dimensions: int) -> AsyncGenerator[QdrantStore]:
-    """Raises IndexUnavailable when no server answers. Vectors of another width live in another collection."""
+async def open_qdrant(
+    settings: QdrantSettings, dimensions: int, collection: str = "chunks"
+) -> AsyncGenerator[QdrantStore]:
+    """Raises IndexUnavailable when no server answers. Each embedder's vectors live in a `collection` of their own."""
     from qdrant_client import AsyncQdrantClient
 
     client = AsyncQdrantClient(
@@ -317,7 +319,7 @@ async def open_qdrant(settings: QdrantSettings, dimensions: int) -> AsyncGenerat
         check_compatibility=False,  # asks over the network while it is made, and only warns
     )
     try:
-        store = QdrantStore(client, f"{settings.prefix}_chunks_{dimensions}", dimensions, settings.timeout)
+        store = QdrantStore(client, f"{settings.prefix}_{collection}", dimensions, settings.timeout)
         await store.prepare()
         yield store
     finally:

@@ -40,7 +40,6 @@ from retrieval.store import Candidates, Dense, Point, Scored, Summary, VectorQue
 SCOPE = Scope("local", frozenset({"default"}), may_add_collections=True)
 
 
-@dataclass(frozen=True)
 class PlainPreparer:
     """Paragraphs as chunks. Some texts stand for hostile files."""
 
@@ -160,7 +159,7 @@ class InlineReader(Reader):
 
     async def read(self, digest: str, source: str, title: str | None) -> Prepared:
         await asyncio.sleep(0)
-        return PlainPreparer()(self._blobs.get_now(digest), source, title)
+        return self._prepare(self._blobs.get_now(digest), source, title)
 
 
 @dataclass
@@ -204,6 +203,7 @@ async def open_world(
     embedder: Any = None,
     settings: IngestionSettings | None = None,
     processes: bool = False,
+    preparer: PlainPreparer | None = None,
     replica: str = "",
 ) -> AsyncGenerator[World]:
     """`replica` names one of several on the same store, which then go by leases."""
@@ -212,10 +212,10 @@ async def open_world(
     outbox, catalogue, blobs = Outbox(database), Catalogue(database), Blobs(str(folder / "blobs"))
     leases = Leases(database, replica) if replica else None
     vectors = VectorProjection(database, outbox, store, embedder, KeywordEncoder(), leases, now)
-    versions = Versions(database, outbox, embedder, NoGraph(), now)
+    versions = Versions(database, outbox, lambda: embedder, NoGraph(), now)
     publisher = Publisher(database, catalogue, outbox, leases, [vectors], now)
     jobs = JobTable(database, replica or "test", now)
-    reader = (Reader if processes else InlineReader)(blobs, PlainPreparer(), settings)
+    reader = (Reader if processes else InlineReader)(blobs, preparer or PlainPreparer(), settings)
     runner = Runner(jobs, versions, publisher, reader, settings)
     intake = Intake(jobs, runner, publisher, catalogue, blobs, settings)
     async with running(database, outbox, [vectors]), intake.running():

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aegis.database import Database
-from aegis.errors import Forbidden, InvalidInput, NotFound, Overloaded, TooLarge, UnreadableDocument
+from aegis.errors import Conflict, Forbidden, InvalidInput, NotFound, Overloaded, TooLarge, UnreadableDocument
 from aegis.scope import Scope
 from aegis.settings import IngestionSettings
 from retrieval.ingestion import FileReport
-from tests.retrieval.ingestion.ingesting import SCOPE, MemoryStore, World, open_world, upload
+from retrieval.ingestion.preparing import Prepared
+from tests.retrieval.ingestion.ingesting import SCOPE, MemoryStore, PlainPreparer, World, open_world, upload
+
+WARNING = "12 of 40 pages have no text"
+
+
+class Mended(PlainPreparer):
+    """Files that cannot be read until the reader is mended; and one that is read with a reservation."""
+
+    well = False
+
+    def __call__(self, data: bytes, source: str, title: str | None) -> Prepared:
+        if data.startswith(b"SICK") and not self.well:
+            raise UnreadableDocument(f"{source} cannot be read yet.")
+        prepared = super().__call__(data, source, title)
+        verdict = {"warning": WARNING} if data.startswith(b"PARTLY") else {}
+        return replace(prepared, document=replace(prepared.document, verdict=verdict))
+
 
 QUICK = IngestionSettings(worker_idle=5, file_deadline=1, worker_memory_mb=1024)
 
@@ -72,6 +90,35 @@ async def test_a_job_of_failures_only_has_failed(database: Database, tmp_path: P
     async with open_world(database, tmp_path) as world:
         assert (await world.ingest(a="REFUSE")).state == "failed"
         assert (await world.ingest(a="fine after all")).state == "done"
+
+
+async def test_failed_files_can_be_retried(any_database: Database, tmp_path: Path) -> None:
+    preparer = Mended()
+    async with open_world(any_database, tmp_path, preparer=preparer) as world:
+        job = await world.ingest(a="fine", b="SICK", c="SICK")
+        assert len(job.failures) == 2
+        with pytest.raises(NotFound):
+            await world.intake.retry(Scope("other", frozenset({"default"})), job.id)
+        preparer.well = True
+        await world.ingest(c="taken in by a later job")
+        await world.intake.retry(SCOPE, job.id)
+        again = await world.finished(job.id)
+        assert (again.state, [failure.source for failure in again.failures]) == ("done", ["upload:c"])
+        assert await world.texts() == {"upload:a": "fine", "upload:b": "SICK", "upload:c": "taken in by a later job"}
+        with pytest.raises(Conflict, match="no file to retry"):
+            await world.intake.retry(SCOPE, job.id)
+
+
+async def test_what_is_wrong_with_a_text_is_told_with_the_job(any_database: Database, tmp_path: Path) -> None:
+    async with open_world(any_database, tmp_path, preparer=Mended()) as world:
+        job = await world.ingest(a="fine", scan="PARTLY scanned")
+        assert [(each.source, each.warning) for each in job.warnings] == [("upload:scan", WARNING)]
+        reports = {report.source: report.warning for report in await world.intake.files(SCOPE, job.id)}
+        assert reports == {"upload:a": None, "upload:scan": WARNING}
+        entries = {entry.source: entry for entry in await world.catalogue.list_documents(SCOPE)}
+        assert entries["upload:scan"].verdict["warning"] == WARNING
+        marked = await world.catalogue.chunks_of(SCOPE, entries["upload:scan"].version_id)
+        assert [chunk.warning for chunk in marked] == [WARNING]
 
 
 async def test_refusals_at_the_door(database: Database, tmp_path: Path) -> None:

@@ -177,6 +177,14 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_homes_version_id"), ["version_id"], unique=False)
 
     op.create_table(
+        "indexes",
+        sa.Column("embedder", sa.String(length=80), nullable=False),
+        sa.Column("dimensions", sa.Integer(), nullable=False),
+        sa.Column("settings", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.PrimaryKeyConstraint("embedder", name=op.f("pk_indexes")),
+    )
+    op.create_table(
         "jobs",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("owner", sa.String(length=120), nullable=False),
@@ -438,6 +446,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_jobs_owner_id")
 
     op.drop_table("jobs")
+    op.drop_table("indexes")
     with op.batch_alter_table("homes", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_homes_version_id"))
 

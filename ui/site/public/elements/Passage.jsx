@@ -19,7 +19,7 @@ const cut = (points, from, spans) => {
 }
 
 export default function Passage() {
-  const { document_id, version_id, title, source, page, heading, spans } = props
+  const { document_id, version_id, title, source, page, heading, warning, spans } = props
   const [parts, setParts] = useState()
   const [gone, setGone] = useState(false)
   const shown = useRef(null)
@@ -60,7 +60,7 @@ export default function Passage() {
     <article className="aegis-passage">
       <h3>{title}</h3>
       <p className="aegis-place">
-        {[page && `Page ${page}`, heading].filter(Boolean).join(' · ')}
+        {[page && `Page ${page}`, heading, warning && `⚠ ${warning}`].filter(Boolean).join(' · ')}
       </p>
       <blockquote ref={shown}>
         {(parts || quoted).map((part, number) =>

@@ -45,6 +45,9 @@ export default function Sources() {
               title={citation.source}>
               <span className="aegis-mark">{citation.marker}</span>
               <span className="aegis-source-title">{citation.title}</span>
+              {citation.warning && (
+                <span className="aegis-source-place" title={citation.warning}>⚠ {citation.warning}</span>
+              )}
               {(citation.page || citation.heading) && (
                 <span className="aegis-source-place">
                   {citation.page ? `p. ${citation.page}` : citation.heading.split(' > ').pop()}
