@@ -9,8 +9,9 @@ from typing import Any
 from langgraph.runtime import Runtime
 
 from agents.evidence import Chunks, asked_of, gather
-from agents.prompts import answer_messages
+from agents.prompts import CONVERSATION_SHARE, answer_messages
 from agents.state import Context, State, token
+from agents.window import Window
 from inference import Passage, Writer, WriteRequest
 
 
@@ -25,12 +26,14 @@ class Generate:
     writer: Writer
     num_ctx: int = 8192
     max_sentences: int = 3
+    window: Window | None = None
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         evidence = await gather(self.chunks, runtime.context.scope, state)
         if not evidence:
             return {"answer": "", "model": "", "tokens_in": 0, "tokens_out": 0}
-        request = self._request(asked_of(state), [passage for passage, _ in evidence])
+        earlier = await self._earlier(runtime.context, asked_of(state))
+        request = self._request(asked_of(state), [passage for passage, _ in evidence], earlier)
         text: list[str] = []
         counts = {"model": "", "tokens_in": 0, "tokens_out": 0}
         notes: list[str] = []
@@ -46,6 +49,14 @@ class Generate:
                     notes.append(piece.note)
         return {"answer": "".join(text), **counts, "notes": notes}
 
-    def _request(self, question: str, passages: list[Passage]) -> WriteRequest:
-        messages = answer_messages(question, passages, num_ctx=self.num_ctx, max_sentences=self.max_sentences)
+    async def _earlier(self, context: Context, question: str) -> list[tuple[str, str]]:
+        if self.window is None:
+            return []
+        turns = await self.window(context, question, int(self.num_ctx * CONVERSATION_SHARE))
+        return [(turn.question, turn.answer) for turn in turns]
+
+    def _request(self, question: str, passages: list[Passage], earlier: list[tuple[str, str]]) -> WriteRequest:
+        messages = answer_messages(
+            question, passages, num_ctx=self.num_ctx, max_sentences=self.max_sentences, earlier=earlier
+        )
         return WriteRequest(question, passages, messages, self.max_sentences)

@@ -25,6 +25,7 @@ from agents.rewrite import Rewrite
 from agents.route import Router
 from agents.state import Context, State
 from agents.verify import Verify
+from agents.window import Window
 from graphs.rag import Graph, Nodes, build, search
 from graphs.step import Node
 
@@ -57,7 +58,7 @@ def nodes_of(services: Services, clock: Callable[[], datetime]) -> Nodes:
         condense=Condense(conversations, catalogue.epoch, chat.history_turns),
         recall=Recall(conversations),
         cache=FromCache(answers, catalogue, static.embed, lookup, again, static.word_vectors),
-        generate=Generate(catalogue, services.writer, services.settings.ollama.num_ctx),
+        generate=Generate(catalogue, services.writer, services.settings.ollama.num_ctx, window=Window(conversations)),
         verify=Verify(catalogue),
         keep=KeepAnswer(answers, catalogue, static.embed, lookup, clock),
         abstain=Abstain(),

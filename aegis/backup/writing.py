@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import IO, Any
 
 import orjson
-from sqlalchemy import JSON, Column, Table, Text, cast, func, select
+from sqlalchemy import JSON, Column, Table, Text, cast, func, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.backup import BLOBS, COMPLETE, FORMAT, LEFT_OUT, MANIFEST, TABLES, Contents
@@ -112,10 +112,13 @@ async def _rows(connection: AsyncConnection, table: Table, zipped: zipfile.ZipFi
     columns = [cast(column, Text).label(column.name) if _is_json(column) else column for column in table.columns]
     keys = list(table.primary_key.columns)
     with zipped.open(f"{TABLES}{table.name}.jsonl", "w", force_zip64=True) as member:
-        result = await connection.stream(select(*columns).order_by(*keys))
-        async for page in result.mappings().partitions(PAGE):
-            lines = [dict(row) for row in page]
-            yield partial(_write, member, lines)
+        query, page = select(*columns).order_by(*keys).limit(PAGE), list[dict[str, Any]]()
+        while True:
+            after = tuple_(*keys) > tuple_(*(page[-1][key.name] for key in keys)) if page else true()
+            page = [dict(row) for row in (await connection.execute(query.where(after))).mappings()]
+            yield partial(_write, member, page)
+            if len(page) < PAGE:
+                return
 
 
 def _write(member: IO[bytes], rows: Sequence[Mapping[str, Any]]) -> None:

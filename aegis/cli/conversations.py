@@ -21,7 +21,7 @@ def list_(
 ) -> None:
     """Newest first."""
     from aegis.cli.client import call, run
-    from aegis.cli.output import print_json, print_table
+    from aegis.cli.output import line, print_json
 
     async def work(client: httpx.AsyncClient) -> list[Any]:
         found: list[Any] = []
@@ -36,7 +36,8 @@ def list_(
     if as_json:
         print_json({"conversations": found})
         return
-    print_table(("conversation", "last used", "title"), ((one["id"], one["updated_at"], one["title"]) for one in found))
+    for one in found:  # no table: ids are copied from here, so they are never cut short
+        print(f"{one['id']}  {one['updated_at'][:16]}  {line(one['title'])}")
 
 
 @app.command()
@@ -73,14 +74,15 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find turns of all conversations, by words and by meaning."""
-    from aegis.cli.output import print_json, print_table
+    from aegis.cli.output import line, print_json
 
     found = _asked("conversations search", "GET", "/search", params={"query": query, "limit": limit})
     if as_json:
         print_json(found)
         return
-    rows = ((hit["conversation_id"], hit["title"], hit["question"][:80], hit["answer"][:120]) for hit in found["hits"])
-    print_table(("conversation", "title", "question", "answer"), rows)
+    for hit in found["hits"]:
+        print(f"{hit['conversation_id']}  {line(hit['title'])}")
+        print(f"  > {line(hit['question'])[:200]}\n    {line(hit['answer'])[:200]}")
 
 
 @app.command()

@@ -1,0 +1,72 @@
+"""What a language model sees of the conversation: whole turns only, as many as fit the room there is.
+
+The newest turns stand word for word; what room is left goes to earlier ones, by how well they fit the question.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from aegis.errors import AegisError
+from aegis.scope import Scope
+from agents.prompts import said, tokens
+from agents.state import Context
+from memory.conversations import RECENT, SAID, Found, Turn
+
+LOOKED_AT = 20  # earlier turns that fit best
+
+logger = logging.getLogger(__name__)
+
+
+class Talked(Protocol):
+    async def recent(self, scope: Scope, conversation_id: str) -> Sequence[Turn]: ...
+
+    async def search(
+        self, scope: Scope, text: str, *, limit: int = 20, conversation_id: str | None = None
+    ) -> Sequence[Found]: ...
+
+
+@dataclass(frozen=True)
+class Window:
+    conversations: Talked
+
+    async def __call__(self, context: Context, question: str, room: int) -> list[Turn]:
+        """In the order they were said; together at most `room` tokens, as `prompts.tokens` counts."""
+        if not context.conversation_id or room <= 0:
+            return []
+        recent = await self.conversations.recent(context.scope, context.conversation_id)
+        chosen = fitting([turn for turn in reversed(recent) if turn.id != context.turn_id], room)
+        if len(recent) == RECENT == len(chosen):
+            room -= sum(map(_size, chosen))
+            chosen += fitting(await self._earlier(context, question, {turn.id for turn in recent}), room, passing=True)
+        return sorted(chosen, key=lambda turn: (turn.created_at is not None and turn.created_at.timestamp(), turn.id))
+
+    async def _earlier(self, context: Context, question: str, known: set[str]) -> list[Turn]:
+        try:
+            found = await self.conversations.search(
+                context.scope, question, limit=LOOKED_AT, conversation_id=context.conversation_id
+            )
+        except AegisError as error:  # an archive out of reach: the newest turns have to do
+            logger.warning("Earlier turns are left out of the prompt: %s", error)
+            return []
+        turns = (one.turn for one in found)
+        return [turn for turn in turns if turn.state in SAID and turn.id not in known and turn.id != context.turn_id]
+
+
+def fitting(turns: Sequence[Turn], room: int, *, passing: bool = False) -> list[Turn]:
+    """From the first on while they fit; `passing` over those that do not, otherwise ending there."""
+    chosen: list[Turn] = []
+    for turn in turns:
+        if _size(turn) <= room:
+            chosen.append(turn)
+            room -= _size(turn)
+        elif not passing:
+            break
+    return chosen
+
+
+def _size(turn: Turn) -> int:
+    return tokens(said(turn.question, turn.answer))
