@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from memory.facts.neo4j import Neo4jGraph
     from memory.facts.projection import GraphProjection
     from memory.facts.store import FactStore
+    from memory.recalls import AnswerRecalls
+    from memory.standing import StandingQuestions
     from retrieval.blobs import Blobs
     from retrieval.catalogue import Catalogue
     from retrieval.embedding import Embedder
@@ -76,6 +78,8 @@ class Services:
     neighbourhoods: Neighbourhoods
     conversations: TieredConversations
     answers: AnswerCache
+    standing: StandingQuestions
+    recalls: AnswerRecalls
     writer: RoutedWriter
     projections: Projections
     signals: Signals
@@ -217,6 +221,8 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     from inference.routing import open_writer
     from memory.facts.learning import Learner
     from memory.facts.store import FactStore
+    from memory.recalls import AnswerRecalls
+    from memory.standing import StandingQuestions
     from retrieval.blobs import blobs_at
     from retrieval.catalogue import Catalogue
     from retrieval.embedding.wordllama import open_wordllama
@@ -275,6 +281,8 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         neighbourhoods=_neighbourhoods(graph, database, catalogue),
         conversations=conversations,
         answers=await _open_answers(settings, static.dimensions, stack),
+        standing=StandingQuestions(database, _now),
+        recalls=AnswerRecalls(database, _now),
         writer=writer,
         projections=together,
         signals=signals,

@@ -88,7 +88,8 @@ class FromCache:
     """Node: sets `cached` and everything of the answer, or only `lookup`, under which it will be kept.
 
     Of equal questions at the same time one goes on; the others wait for its answer. `recheck` False serves without
-    comparing, which is wrong: it is there for the test that proves the comparison needed.
+    comparing, which is wrong: it is there for the test that proves the comparison needed. `written` goes on to the
+    checked answer, where that is as quick as the search: then a near question must be answered from the same passages.
     """
 
     cache: AnswerCache
@@ -97,6 +98,7 @@ class FromCache:
     lookup: Lookup
     again: Again
     vectors: WordVectors | None = None
+    written: Again | None = None
     recheck: bool = True
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -165,6 +167,8 @@ class FromCache:
             fresh = await search.found()
             if not await self._answers(entry, question, fresh, context.scope):
                 continue
+            if not await self._written_alike(entry, state, context, lookup["by"]):
+                continue
             alias = await self._alias(entry, lookup, question, fresh, context)
             await self.cache.keep(alias, vector)
             return alias
@@ -181,6 +185,12 @@ class FromCache:
             return False
         cited = [passage for passage, chunk in evidence if chunk.id in entry.cited]
         return await judge(question, cited, self.embed) >= ENOUGH
+
+    async def _written_alike(self, entry: Entry, state: State, context: Context, by: str) -> bool:
+        if self.written is None or not by.startswith(ExtractiveWriter.name):
+            return True
+        anew = await self.written(state, context)
+        return {citation["chunk_id"] for citation in anew.get("citations", ())} == set(entry.cited)
 
     async def _alias(
         self, entry: Entry, lookup: dict[str, str], question: str, fresh: State, context: Context
@@ -281,6 +291,8 @@ class KeepAnswer:
         if INDEX_NOTE in notes or GRAPH_NOTE in notes:
             return False
         extractive = model == ExtractiveWriter.name
+        if state.get("history") and not extractive:  # a model was shown what was said before
+            return False
         return not notes if not extractive else self.lookup.by().startswith(ExtractiveWriter.name)
 
     async def _entry(self, state: State, context: Context, lookup: dict[str, str]) -> Entry:

@@ -16,7 +16,20 @@ from starlette.middleware import Middleware
 
 from aegis import telemetry
 from aegis.settings import Settings
-from api import admin, chat, conversations, docs, documents, errors, feedback, health, memory, metrics, retrieval
+from api import (
+    admin,
+    chat,
+    conversations,
+    docs,
+    documents,
+    errors,
+    feedback,
+    health,
+    memory,
+    metrics,
+    questions,
+    retrieval,
+)
 from api.draining import Draining, Gate
 from api.guard import Guard, policy_of
 from api.hosting import Hosting
@@ -28,7 +41,7 @@ from api.restoring import Restoring
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-ROUTERS = (retrieval, documents, chat, conversations, memory, feedback, health, metrics, admin, docs)
+ROUTERS = (retrieval, documents, chat, conversations, memory, questions, feedback, health, metrics, admin, docs)
 
 
 @asynccontextmanager

@@ -27,11 +27,13 @@ from api.schemas import (
 from api.streaming import EventStream
 from memory.conversations import Conversation, Conversations, Found, Searching, Turn, told
 from memory.conversations.transfer import Form, exported, exported_all, take_in
+from memory.recalls import AnswerRecalls
 
 router = APIRouter(prefix="/api/v1/conversations", tags=["conversations"], route_class=StrictRoute)
 
 SearchingOf = Annotated[Searching, Depends(deps.conversations)]
 KeptOf = Annotated[Conversations, Depends(deps.conversations)]
+RecallsOf = Annotated[AnswerRecalls, Depends(deps.recalls)]
 FormOf = Annotated[Form, Query(description="jsonl or markdown")]
 _MEDIA = {"jsonl": ("application/x-ndjson", "jsonl"), "markdown": ("text/markdown; charset=utf-8", "md")}
 _LINES = {"requestBody": {"required": True, "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}}
@@ -86,6 +88,7 @@ async def conversation(
     conversation_id: deps.Id,
     scope: deps.ScopeOf,
     kept: KeptOf,
+    recalls: RecallsOf,
     limit: deps.Limit = 100,
     cursor: Annotated[int, Query(ge=0, description="`next` of the page before")] = 0,
 ) -> Response:
@@ -93,7 +96,9 @@ async def conversation(
     found = await kept.get(scope, conversation_id)
     turns = await kept.page(scope, conversation_id, after=cursor, limit=limit + 1)
     page, more = turns[:limit], len(turns) > limit
-    body = {"turns": [turn_answer(turn) for turn in page], "next": str(cursor + limit) if more else None}
+    again = await recalls.of(scope, [turn.id for turn in page])
+    shown = [turn_answer(turn) | {"recalled": again.get(turn.id)} for turn in page]
+    body = {"turns": shown, "next": str(cursor + limit) if more else None}
     return Json(_answer(found) | body)
 
 

@@ -18,6 +18,8 @@ from aegis.settings import Settings
 from agents.why import Why
 from memory.conversations import Conversations
 from memory.facts import Facts, Neighbourhoods
+from memory.recalls import AnswerRecalls
+from memory.standing import StandingQuestions
 from retrieval.blobs import Blobs
 from retrieval.catalogue import Catalogue
 from retrieval.ingestion import Ingestion
@@ -78,6 +80,14 @@ async def reindexing(connection: HTTPConnection) -> Any:
 
 async def conversations(connection: HTTPConnection) -> Conversations:
     return _services(connection).conversations
+
+
+async def standing(connection: HTTPConnection) -> StandingQuestions:
+    return _services(connection).standing
+
+
+async def recalls(connection: HTTPConnection) -> AnswerRecalls:
+    return _services(connection).recalls
 
 
 async def facts(connection: HTTPConnection) -> Facts:

@@ -64,6 +64,7 @@ class Hosting:
     async def _hold(self) -> None:
         from aegis.services import open_services  # here, because they load engines
         from api.checks import checks_of
+        from graphs.afterwards import open_afterwards
         from graphs.answering import open_answering
 
         self._leave.clear()
@@ -71,6 +72,7 @@ class Hosting:
         async with (
             open_services(self._settings, command=self._command, patience=self._patience) as services,
             open_answering(services) as answering,
+            open_afterwards(services, answering),
         ):
             state.services, state.answering, state.checks = services, answering, checks_of(services)
             self._opened.set_result(None)

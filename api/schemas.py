@@ -356,6 +356,20 @@ class TurnAnswer(ChatAnswer):
     steps: list[dict[str, Any]]
     feedback: dict[str, Any] | None
     created_at: datetime | None
+    recalled: RecalledAnswer | None = None
+
+
+class RecalledAnswer(Answer):
+    """A source of this answer has changed since. queued: it will be asked again; different: what it would be today, the
+    sentences that would be gone and new."""
+
+    state: Literal["queued", "different"]
+    changed_at: datetime
+    answer: str | None = None
+    abstained: bool | None = None
+    gone: list[str] = []
+    new: list[str] = []
+    sources: list[str] = []
 
 
 class ConversationAnswer(Answer):
@@ -413,6 +427,40 @@ class FeedbackBody(Body):
     turn_id: Identifier
     value: Literal[-1, 0, 1]
     comment: Annotated[Plain, Field(max_length=4000)] = ""
+
+
+# -- standing questions
+
+
+class StandingBody(Body):
+    """A turn that abstained."""
+
+    turn_id: Identifier
+
+
+class FoundEvidence(Answer):
+    document_id: str
+    chunk_id: str
+    title: str
+    quote: str
+
+
+class QuestionAnswer(Answer):
+    """`evidence`: passages that came in since and answer it; empty while it is open."""
+
+    id: str
+    question: str
+    state: Literal["open", "answered"]
+    turn_id: str
+    conversation_id: str
+    evidence: list[FoundEvidence]
+    created_at: datetime
+    found_at: datetime | None
+
+
+class QuestionsAnswer(Answer):
+    questions: list[QuestionAnswer]
+    next: str | None
 
 
 # -- memory

@@ -238,6 +238,11 @@ class Answering:
         task.add_done_callback(self._tasks.discard)
         return run
 
+    @property
+    def busy(self) -> bool:
+        """Whether a question is being answered."""
+        return any(not run.ended for run in self._runs.values())
+
     def running(self, scope: Scope, conversation_id: str) -> Run | None:
         """The newest turn that this conversation is waiting for."""
         for run in reversed(self._runs.values()):

@@ -51,6 +51,7 @@ Graph = StateGraph[State, Context, State, State]
 
 
 SEARCHING = ("route", "retrieve", "consult_graph", "ground", "rewrite")
+WRITING = ("generate", "verify")
 
 
 def build(nodes: Nodes, scopes: Scopes, *, rewrites: int = 1) -> Graph:
@@ -79,15 +80,20 @@ def build(nodes: Nodes, scopes: Scopes, *, rewrites: int = 1) -> Graph:
     return graph
 
 
-def search(nodes: Mapping[str, Node], *, rewrites: int = 1) -> Graph:
+def search(nodes: Mapping[str, Node], *, rewrites: int = 1, write: bool = False) -> Graph:
     """From a question that stands alone to `found`, `facts`, `route` and `enough`; `nodes` by the names in SEARCHING.
+
+    `write` goes on to the checked answer, and takes `generate` and `verify` besides.
 
     A question that is not for the documents ends at once.
     """
     graph: Graph = StateGraph(State, context_schema=Context)
-    for name in SEARCHING:
+    for name in (*SEARCHING, *(WRITING if write else ())):
         graph.add_node(name, nodes[name])  # pyright: ignore[reportArgumentType] - LangGraph takes any callable
-    _wire_search(graph, rewrites, END, END)
+    _wire_search(graph, rewrites, "generate" if write else END, END)
+    if write:
+        graph.add_edge("generate", "verify")
+        graph.add_edge("verify", END)
     graph.add_edge(START, "route")
     graph.add_conditional_edges("route", _into_documents, ["retrieve", "consult_graph", END])
     return graph

@@ -43,23 +43,16 @@ def graph_of(services: Services, clock: Callable[[], datetime] = now) -> Graph:
 
 def nodes_of(services: Services, clock: Callable[[], datetime]) -> Nodes:
     chat, catalogue, conversations = services.settings.chat, services.catalogue, services.conversations
-    searching: dict[str, Node] = {
-        "route": Router(),
-        "retrieve": Retrieve(services.searcher),
-        "consult_graph": ConsultGraph(services.facts, services.neighbourhoods, catalogue, services.searcher),
-        "ground": Ground(catalogue, services.static.embed, chat.rewrites),
-        "rewrite": Rewrite(),
-    }
+    searching = searching_nodes(services)
     lookup = Lookup(lambda: answered_by(services), services.settings.answer_cache.enabled)
     static, answers = services.static, services.answers
     again = searched_again(searching, chat.rewrites)
+    written = searched_again(searching, chat.rewrites, write=True)
     return Nodes(
         **searching,
         condense=Condense(conversations, catalogue.epoch, chat.history_turns),
         recall=Recall(conversations),
-        cache=FromCache(answers, catalogue, static.embed, lookup, again, static.word_vectors),
-        generate=Generate(catalogue, services.writer, services.settings.ollama.num_ctx, window=Window(conversations)),
-        verify=Verify(catalogue),
+        cache=FromCache(answers, catalogue, static.embed, lookup, again, static.word_vectors, written),
         keep=KeepAnswer(answers, catalogue, static.embed, lookup, clock),
         abstain=Abstain(),
         converse=Converse(),
@@ -69,9 +62,30 @@ def nodes_of(services: Services, clock: Callable[[], datetime]) -> Nodes:
     )
 
 
-def searched_again(nodes: Mapping[str, Node], rewrites: int) -> Again:
-    """The search of a run, by itself. Its steps are shown to nobody."""
-    compiled = search(nodes, rewrites=rewrites).compile(name="search")
+def searching_nodes(services: Services) -> dict[str, Node]:
+    """From the route to the checked answer."""
+    chat, catalogue = services.settings.chat, services.catalogue
+    return {
+        "route": Router(),
+        "retrieve": Retrieve(services.searcher),
+        "consult_graph": ConsultGraph(services.facts, services.neighbourhoods, catalogue, services.searcher),
+        "ground": Ground(catalogue, services.static.embed, chat.rewrites),
+        "rewrite": Rewrite(),
+        "generate": Generate(
+            catalogue, services.writer, services.settings.ollama.num_ctx, window=Window(services.conversations)
+        ),
+        "verify": Verify(catalogue),
+    }
+
+
+def search_of(services: Services) -> Again:
+    """The search of a run over these services, by itself."""
+    return searched_again(searching_nodes(services), services.settings.chat.rewrites)
+
+
+def searched_again(nodes: Mapping[str, Node], rewrites: int, *, write: bool = False) -> Again:
+    """The search of a run, by itself; `write`: and the answer. Its steps are shown to nobody."""
+    compiled = search(nodes, rewrites=rewrites, write=write).compile(name="search")
 
     async def again(state: State, context: Context) -> State:
         asked: State = {"question": state["question"], "standalone": state["standalone"]}

@@ -22,6 +22,8 @@ TABLES = (
     "retrieval.ingestion.jobs",
     "memory.conversations.tables",
     "memory.facts.tables",
+    "memory.recalls",
+    "memory.standing",
 )
 
 

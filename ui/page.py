@@ -16,13 +16,15 @@ from chainlit.server import sio
 from chainlit.session import WebsocketSession
 
 from aegis.errors import AegisError, NotFound
-from aegis.scope import new_id
+from aegis.scope import Scope, new_id
 from graphs.answering import Run
 from ui import ending, markup, render, viewer, welcome
 from ui.following import Following
 from ui.history import History
 from ui.render import Frame
 from ui.uploads import Incoming, take_in
+
+FRESH = "/fresh "  # before a question that the answer cache is not asked for
 
 _tasks: set[asyncio.Task[None]] = set()
 
@@ -80,12 +82,23 @@ async def _answer(session: WebsocketSession, payload: dict[str, Any]) -> None:
 
 
 async def _ask(session: WebsocketSession, text: str, question_id: str) -> None:
-    run = await viewer.answering().ask(await viewer.scope(), text, conversation_id=session.thread_id)
+    scope, fresh = await viewer.scope(), text.startswith(FRESH)
+    text = text.removeprefix(FRESH) if fresh else text
+    run = await viewer.answering().ask(scope, text, conversation_id=session.thread_id, fresh=fresh)
+    await _tell_news(session, scope, question_id)
     # The conversation exists from here on: the sidebar looks again, and the address leads back to it.
     await _interacted(session, run.conversation_id)
     emitter = _emitter(session)
     await emitter.send_window_message({"aegis": "conversation", "id": run.conversation_id})
     await _follow(session, run, question_id)
+
+
+async def _tell_news(session: WebsocketSession, scope: Scope, question_id: str) -> None:
+    """Standing questions that documents have come in for since."""
+    for found in await viewer.services().standing.news(scope):
+        titles = ", ".join(dict.fromkeys(str(piece["title"]) for piece in found.evidence))
+        said = markup.plain(f"You asked “{found.question}” before: {titles} answers it now. Ask it again to see how.")
+        await _emitter(session).send_step(render.aside(session.thread_id, question_id, said, identifier=new_id()))
 
 
 async def _follow(session: WebsocketSession, run: Run, question_id: str) -> None:

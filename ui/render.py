@@ -135,12 +135,26 @@ def final_text(turn: Turn) -> str:
 
 def sources(frame: Frame, turn: Turn, followups: Sequence[str] = ()) -> Shown | None:
     """The element under an answer; None when there is nothing to say there."""
-    notes = [*turn.notes, *([_OUTCOMES[turn.state]] if turn.state in _OUTCOMES and turn.answer else [])]
+    notes = [
+        *turn.notes,
+        *_from_cache(turn),
+        *([_OUTCOMES[turn.state]] if turn.state in _OUTCOMES and turn.answer else []),
+    ]
     citations = _by_marker(turn)
-    if not (citations or notes or followups):
+    standing = turn.abstained and turn.state == "done" and turn.route in ("retrieve", "relate")
+    if not (citations or notes or followups or standing):
         return None
     props = {"turn": turn.id, "citations": citations, "notes": notes, "followups": list(followups)}
+    props |= {"fresh": turn.question if turn.cached else None, "standing": standing}
     return element(frame.part("sources"), frame.thread_id, "Sources", frame.part("answer"), props)
+
+
+def _from_cache(turn: Turn) -> list[str]:
+    if not turn.cached:
+        return []
+    when = str(turn.cached["answered_at"])[:16].replace("T", " ")
+    like = f" to “{turn.cached['question']}”" if turn.cached["near"] else ""
+    return [f"Known answer: given{like} on {when} UTC, and its sources are still the same."]
 
 
 def element(identifier: str, thread_id: str, name: str, for_id: str, props: Mapping[str, Any]) -> Shown:

@@ -25,6 +25,7 @@ from aegis.cli import (
     ingest,
     jobs,
     memory,
+    questions,
     rebuild,
     reindex,
     search,
@@ -55,6 +56,7 @@ app.command(help="Search the documents.")(search.search)
 app.command(help="Show where a document is lost on the way to an answer.")(why.why)
 app.command(help="Ask a question; the answer cites its passages.")(ask.ask)
 app.command(help="List the documents.")(documents.documents)
+app.command(help="List what the documents do not answer, and what has come in since.")(questions.questions)
 app.command(help="List ingestion jobs, or show, cancel one.")(jobs.jobs)
 app.command(help="Write everything that must not be lost to one file, while the server runs.")(backup.backup)
 app.command(help="Put a backup in the place of what is there, while the server runs.")(backup.restore)

@@ -27,6 +27,7 @@ BENCHES: Mapping[str, str] = {
     "stalls": "evals.bench.stalls",
     "formats": "evals.bench.formats",
     "memory-tiers": "evals.bench.memory_tiers",
+    "cache": "evals.bench.cache",
 }
 
 

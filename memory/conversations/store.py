@@ -21,6 +21,7 @@ from memory.conversations.archive import Archive
 from memory.conversations.record import COLUMNS, record_of, safe, turn_of
 from memory.conversations.tables import TURNS_TOPIC, archives, conversations, turns, unindexed
 from memory.facts.store import column, remove_episodes
+from memory.recalls import rest_on
 
 MAX_WORDS = 12  # of a question, used to find earlier turns
 
@@ -56,6 +57,7 @@ class SqlConversations:
             )
             if not changed.rowcount:
                 await self._add(connection, turn)
+            await rest_on(connection, scope.user, turn)
             row = {"turn_id": turn.id, "owner": scope.user}
             await connection.execute(insert_missing(unindexed, connection.dialect.name).values(**row))
             stored = (await connection.execute(select(turns).where(*mine))).mappings().one()

@@ -1,10 +1,11 @@
 // Under an answer: its sources, what the reader should know, and questions to go on with. Everything is shown as text.
-import { useEffect } from 'react'
+import { useEffect, useState } from 'react'
 import { useSetRecoilState } from 'recoil'
 import { sideViewState } from '@chainlit/react-client'
 
 export default function Sources() {
-  const { turn, citations, notes, followups } = props
+  const { turn, citations, notes, followups, fresh, standing } = props
+  const [kept, setKept] = useState('')
   const setSideView = useSetRecoilState(sideViewState)
 
   const open = (citation) =>
@@ -36,6 +37,16 @@ export default function Sources() {
     return () => document.removeEventListener('click', clicked, true)
   }, [turn, citations])
 
+  const keepOpen = async () => {
+    const response = await fetch('/api/v1/questions', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ turn_id: turn })
+    })
+    const said = response.ok ? null : await response.json().catch(() => null)
+    setKept(response.ok ? 'You will be told when a document answers this.' : said?.error?.message || 'That failed.')
+  }
+
   return (
     <div className="aegis-below">
       {citations.length > 0 && (
@@ -60,6 +71,17 @@ export default function Sources() {
       {notes.map((note) => (
         <p key={note} className="aegis-note">{note}</p>
       ))}
+      {fresh && (
+        <button type="button" className="aegis-followup" onClick={() => sendUserMessage(`/fresh ${fresh}`)}>
+          Answer anew
+        </button>
+      )}
+      {standing && !kept && (
+        <button type="button" className="aegis-followup" onClick={keepOpen}>
+          Tell me when the documents answer this
+        </button>
+      )}
+      {kept && <p className="aegis-note">{kept}</p>}
       {followups.length > 0 && (
         <div className="aegis-followups" aria-label="Go on with">
           {followups.map((question) => (
