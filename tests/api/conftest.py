@@ -29,6 +29,13 @@ class FakeCatalogue:
         return self.names
 
 
+class NoRecalls:
+    """No saved answer rests on what has changed."""
+
+    async def of(self, scope: Any, turn_ids: Any) -> dict[str, Any]:
+        return {}
+
+
 @asynccontextmanager
 async def closed(_app: FastAPI) -> AsyncGenerator[None]:
     yield
@@ -39,7 +46,8 @@ def served(*, answering: Any = None, settings: Settings | None = None, **service
     settings = settings or Settings(_env_file=None)  # pyright: ignore[reportCallIssue]  # pydantic-settings' own
     app = create_app(lifespan=closed)
     configure(app, settings)
-    app.state.services = SimpleNamespace(**{"settings": settings, "catalogue": FakeCatalogue(), **services})
+    fakes = {"settings": settings, "catalogue": FakeCatalogue(), "recalls": NoRecalls()}
+    app.state.services = SimpleNamespace(**{**fakes, **services})
     app.state.answering = answering
     return app
 
