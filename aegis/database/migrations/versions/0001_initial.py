@@ -259,6 +259,26 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_refused_facts_group_id"), ["group_id"], unique=False)
 
     op.create_table(
+        "standing_questions",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("owner", sa.String(length=120), nullable=False),
+        sa.Column("question", sa.Text(), nullable=False),
+        sa.Column("mode", sa.String(length=12), nullable=False),
+        sa.Column("turn_id", sa.String(length=36), nullable=False),
+        sa.Column("conversation_id", sa.String(length=36), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("checked", sa.BigInteger(), nullable=False),
+        sa.Column("evidence", sa.JSON(), nullable=False),
+        sa.Column("created_at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.Column("found_at", aegis.database.schema.Timestamp(), nullable=True),
+        sa.Column("told_at", aegis.database.schema.Timestamp(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_standing_questions")),
+    )
+    with op.batch_alter_table("standing_questions", schema=None) as batch_op:
+        batch_op.create_index("ix_standing_questions_owner", ["owner", "id"], unique=False)
+        batch_op.create_index("ix_standing_questions_state", ["state", "checked"], unique=False)
+
+    op.create_table(
         "turn_archives",
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("conversation_id", sa.String(length=36), nullable=False),
@@ -340,6 +360,19 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_versions_document_id"), ["document_id"], unique=False)
 
     op.create_table(
+        "answer_recalls",
+        sa.Column("turn_id", sa.String(length=36), nullable=False),
+        sa.Column("owner", sa.String(length=120), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("difference", sa.JSON(), nullable=False),
+        sa.Column("changed_at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_answer_recalls_turn_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("turn_id", name=op.f("pk_answer_recalls")),
+    )
+    with op.batch_alter_table("answer_recalls", schema=None) as batch_op:
+        batch_op.create_index("ix_answer_recalls_state", ["state", "changed_at"], unique=False)
+
+    op.create_table(
         "chunks",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("version_id", sa.String(length=36), nullable=False),
@@ -363,6 +396,14 @@ def upgrade() -> None:
         sa.Column("text", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name=op.f("fk_texts_version_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("version_id", "start", name=op.f("pk_texts")),
+    )
+    op.create_table(
+        "turn_sources",
+        sa.Column("version_id", sa.String(length=36), nullable=False),
+        sa.Column("turn_id", sa.String(length=36), nullable=False),
+        sa.Column("owner", sa.String(length=120), nullable=False),
+        sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_turn_sources_turn_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("version_id", "turn_id", name=op.f("pk_turn_sources")),
     )
     op.create_table(
         "turn_vectors",
@@ -403,11 +444,16 @@ def downgrade() -> None:
         batch_op.drop_index("ix_turn_vectors_owner_written")
 
     op.drop_table("turn_vectors")
+    op.drop_table("turn_sources")
     op.drop_table("texts")
     with op.batch_alter_table("chunks", schema=None) as batch_op:
         batch_op.drop_index("ix_chunks_version_ordinal")
 
     op.drop_table("chunks")
+    with op.batch_alter_table("answer_recalls", schema=None) as batch_op:
+        batch_op.drop_index("ix_answer_recalls_state")
+
+    op.drop_table("answer_recalls")
     with op.batch_alter_table("versions", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_versions_document_id"))
 
@@ -426,6 +472,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_turn_archives_conversation_id"))
 
     op.drop_table("turn_archives")
+    with op.batch_alter_table("standing_questions", schema=None) as batch_op:
+        batch_op.drop_index("ix_standing_questions_state")
+        batch_op.drop_index("ix_standing_questions_owner")
+
+    op.drop_table("standing_questions")
     with op.batch_alter_table("refused_facts", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_refused_facts_group_id"))
 
