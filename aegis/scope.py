@@ -39,6 +39,10 @@ class Scope:
             return self
         return Scope(self.user, self.collections & {collection}, self.may_add_collections, personal=False)
 
+    def conversations_only(self) -> Scope:
+        """The same eyes on what the user said only."""
+        return Scope(self.user, frozenset(), self.may_add_collections)
+
     def documents_only(self) -> Scope:
         """The same eyes, closed to what the user said."""
         return Scope(self.user, self.collections, self.may_add_collections, personal=False)

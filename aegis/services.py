@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from memory.conversations.hot import HotTier
     from memory.conversations.tiers import TieredConversations
     from memory.facts import Neighbourhoods
+    from memory.facts.audit import Auditor
+    from memory.facts.conflicts import Conflicts
+    from memory.facts.control import FactControl
     from memory.facts.neo4j import Neo4jGraph
     from memory.facts.projection import GraphProjection
     from memory.facts.store import FactStore
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from retrieval.catalogue import Catalogue
     from retrieval.embedding import Embedder
     from retrieval.embedding.wordllama import WordLlamaEmbedder
+    from retrieval.ingestion.erasing import Eraser
     from retrieval.ingestion.intake import Intake
     from retrieval.ingestion.publishing import Publisher
     from retrieval.interaction import Reranker
@@ -75,6 +79,10 @@ class Services:
     searcher: Searcher
     ingestion: Intake
     facts: FactStore
+    fact_control: FactControl
+    conflicts: Conflicts
+    auditor: Auditor
+    eraser: Eraser
     neighbourhoods: Neighbourhoods
     conversations: TieredConversations
     answers: AnswerCache
@@ -219,6 +227,9 @@ async def open_services(
 
 async def _composed(settings: Settings, command: str, database: Database, stack: AsyncExitStack) -> Services:
     from inference.routing import open_writer
+    from memory.facts.audit import Auditor
+    from memory.facts.conflicts import Conflicts
+    from memory.facts.control import FactControl
     from memory.facts.learning import Learner
     from memory.facts.store import FactStore
     from memory.recalls import AnswerRecalls
@@ -252,7 +263,9 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     await stack.enter_async_context(running(database, outbox, [learning] if drawing is None else [drawing, learning]))
     confirming = [index] if drawing is None else [index, drawing]
     publisher = Publisher(database, catalogue, outbox, leases, confirming, _now)
-    ingestion = await _open_ingestion(settings, database, outbox, catalogue, blobs, index, publisher, holder, stack)
+    ingestion, eraser = await _open_ingestion(
+        settings, database, outbox, catalogue, blobs, index, publisher, holder, stack
+    )
     reindexing = Reindexing(
         index, publisher, lambda: Settings().embedder, lambda: _record(index, keywords, folder, owned)
     )
@@ -260,6 +273,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     conversations = await _open_conversations(settings, database, blobs, static, keywords, closer, stack)
     conversations.learned = learning.caught_up
     writer = await stack.enter_async_context(open_writer(settings.ollama, static.embed))
+    facts = FactStore(database, catalogue, static)
     stack.push_async_callback(together.aclose)
     samples = asyncio.create_task(_take_in_samples(settings, catalogue, ingestion))
     stack.push_async_callback(_cancelled, samples)
@@ -277,7 +291,11 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         static=static,
         searcher=index,
         ingestion=ingestion,
-        facts=FactStore(database, catalogue, static),
+        facts=facts,
+        fact_control=FactControl(database, facts, outbox, _now),
+        conflicts=Conflicts(database, catalogue),
+        auditor=Auditor(database, catalogue),
+        eraser=eraser,
         neighbourhoods=_neighbourhoods(graph, database, catalogue),
         conversations=conversations,
         answers=await _open_answers(settings, static.dimensions, stack),
@@ -370,9 +388,10 @@ async def _open_ingestion(
     publisher: Publisher,
     holder: str,
     stack: AsyncExitStack,
-) -> Intake:
+) -> tuple[Intake, Eraser]:
     from memory.extraction import RuleExtractor
     from memory.facts.store import GraphWriter
+    from retrieval.ingestion.erasing import Eraser
     from retrieval.ingestion.expiry import Expiry
     from retrieval.ingestion.intake import Intake
     from retrieval.ingestion.jobs import JobTable
@@ -390,7 +409,8 @@ async def _open_ingestion(
     await stack.enter_async_context(intake.running())
     expiry = Expiry(database, versions, settings.ingestion, publisher.leases, _now)
     stack.push_async_callback(_cancelled, asyncio.create_task(expiry.run(), name="expiry"))
-    return intake
+    others = ["graph"] if isinstance(settings.graph, Neo4jSettings) else []
+    return intake, Eraser(database, publisher, versions, blobs, index.rebuild, others)
 
 
 async def _open_conversations(

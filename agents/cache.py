@@ -29,6 +29,7 @@ from inference.extractive import Embed, ExtractiveWriter
 from memory.cache import Entry
 from memory.cache.answer_cache import AnswerCache
 from memory.cache.key import entry_id, key_of
+from memory.statements import only_states
 from retrieval.catalogue import Chunk
 
 SIMILAR = 0.6  # cosine from which a question is looked at; what it takes to be served is more
@@ -62,6 +63,8 @@ class Lookup:
         if (
             not self.enabled
             or state.get("recalled")
+            or state.get("facts")
+            or only_states(state["question"])
             or not stands_alone(question)
             or classify(state["question"]) not in _CACHED
         ):

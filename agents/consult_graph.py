@@ -65,7 +65,7 @@ class ConsultGraph:
         """Facts about what the question names; None when they are out of reach."""
         try:
             return await self.facts.search(
-                context.scope.narrowed(context.filters.get("collection")),
+                context.scope.documents_only().narrowed(context.filters.get("collection")),
                 _query(state),
                 limit=MOST_FACTS,
                 epoch=state.get("epoch", context.known_at),
@@ -82,7 +82,7 @@ class ConsultGraph:
         full = len(scored) >= MOST_FACTS
         if context.known_at is not None or (full and len(in_question) < 2):  # neighbourhoods are those of now
             return scored, []
-        scope = context.scope.narrowed(context.filters.get("collection"))
+        scope = context.scope.documents_only().narrowed(context.filters.get("collection"))
         named, homes = await self._entities(scope, in_question, [] if full else led)
         path = await self._path(scope, named)
         around = [] if full else await self._around(scope, [entity.id for entity in (*named, *homes)])
@@ -167,4 +167,5 @@ def _used(scored: ScoredFact) -> FactUsed:
         text=scored.fact.text,
         chunk_id=evidence[0].chunk_id if evidence else "",
         score=round(float(scored.score), 6),
+        memory=scored.fact.memory,
     )

@@ -10,6 +10,7 @@ from typing import Any
 from langgraph.runtime import Runtime
 
 from agents.state import Context, State, token
+from memory.statements import only_states
 
 ABOUT = (
     "I am AegisRAG, an assistant that answers from the documents in this collection and shows the passage behind each "
@@ -20,6 +21,7 @@ _OTHERWISE = (
     "That is not something I can do: I only answer from the documents in this collection, from our conversations, and "
     "about which documents there are. Is there something in them that I can look up?"
 )
+NOTED = "Noted. I remember it for our conversations; if it changes, tell me, and ask what I know about you at any time."
 _REPLIES = (
     (r"\b(?:bye|goodbye|farewell|see (?:you|ya)|take care|good night)\b", "Goodbye. This conversation is kept."),
     (r"\b(?:not (?:so |very |really )?(?:helpful|useful|good|right)|wrong|bad|useless|terrible|hate)\b",
@@ -44,7 +46,7 @@ class Converse:
     """Sets `answer`, and `abstained` where something was asked that it cannot do."""
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
-        answer = reply(state["question"])
+        answer = NOTED if only_states(state["question"]) else reply(state["question"])
         runtime.stream_writer(token(answer))
         return {"answer": answer, "abstained": answer == _OTHERWISE, "citations": []}
 

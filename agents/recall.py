@@ -10,20 +10,36 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from langgraph.runtime import Runtime
 
 from aegis.scope import Scope
+from agents.retrieve import moment
 from agents.route import READ_CHARS, classify
-from agents.state import Context, Recalled, State, token
+from agents.state import Context, FactUsed, Recalled, State, token
 from agents.topic import TALK, content_words
 from memory.conversations import Turn
+from memory.facts import Fact, ScoredFact
+from memory.naming import speaks_of_self
+from memory.statements import only_states
 
 SHOWN_TURNS = 3
 SUMMED_TURNS = 12
 KEPT_CHARS = 600
 _CANDIDATES = 50
+_EVERYTHING = 10  # facts told to whoever asks what is known of them
+_COMMON_VERBS = ("work", "use", "make")
+_ABOUT_ME = frozenset(("know", "anything", "everything", "something", "am", "myself", "old"))
+# Words that questions use for relations whose sentences need not hold them.
+_MEANT = {
+    "LIVES_IN": "live home city reside address", "WORKS_FOR": "work employer company job", "NAME": "name called",
+    "WORKS_AS": "work job profession role occupation title", "AGE": "age old",
+    "MARRIED_TO": "wife husband spouse married",
+    "REPORTS_TO": "manager boss supervisor report", "BORN_ON": "birthday born birth", "BORN_IN": "born birthplace",
+    "HAS": "have own pet", "LIKES": "like love enjoy", "DISLIKES": "dislike hate", "IS": "am",
+}  # fmt: skip
 
 _ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4}
 _POSITION = re.compile(
@@ -42,21 +58,43 @@ class Earlier(Protocol):
     async def mentioning(self, scope: Scope, words: Sequence[str], *, limit: int = 50) -> Sequence[Turn]: ...
 
 
+class Remembered(Protocol):
+    """What is needed of `memory.facts.Facts`."""
+
+    async def search(
+        self, scope: Scope, query: str, *, limit: int = 10, epoch: int | None = None, as_of: datetime | None = None
+    ) -> Sequence[ScoredFact]: ...
+
+
 @dataclass(frozen=True)
 class Recall:
-    """Sets `recalled` for questions about conversations; costs nothing for others."""
+    """Sets `recalled` for questions about conversations, and `facts` that the person stated where one answers."""
 
     conversations: Earlier
+    facts: Remembered | None = None
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
-        if classify(state["question"]) != "recall":
-            return {"recalled": []}
         context, question = runtime.context, _plain(state["question"])
+        asked = classify(state["question"]) == "recall"
+        own = await self._own(context, state["question"], strict=not asked)
+        if not asked:
+            return {"recalled": [], "facts": own} if own else {"recalled": []}
+        return {"recalled": await self._recalled(context, question), "facts": own}
+
+    async def _own(self, context: Context, question: str, *, strict: bool) -> list[FactUsed]:
+        """What the person stated that answers a question about themselves."""
+        if self.facts is None or not speaks_of_self(question) or only_states(question):
+            return []
+        scope, at = context.scope.conversations_only(), moment(context.as_of, "as_of")
+        found = await self.facts.search(scope, question, limit=_CANDIDATES, epoch=context.known_at, as_of=at)
+        return [_stated(each) for each in answering(question, found, strict=strict)]
+
+    async def _recalled(self, context: Context, question: str) -> list[Recalled]:
         here = [turn for turn in await self._here(context) if turn.id != context.turn_id]
         chosen = _by_position(question, here)
         if chosen is None:
             chosen = await self._about(context, content_words(question), here)
-        return {"recalled": [_recalled(turn) for turn in chosen]}
+        return [_recalled(turn) for turn in chosen]
 
     async def _here(self, context: Context) -> list[Turn]:
         turns = await self.conversations.history(context.scope, context.conversation_id)
@@ -75,13 +113,57 @@ class Recount:
     """Tells the turns that were found, word for word, or abstains. Sets `answer`."""
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
-        recalled = state.get("recalled", [])
-        answer = told(_plain(state["question"]), recalled) if recalled else NOTHING
+        recalled, own = state.get("recalled", []), state.get("facts", [])
+        parts = [stated(own)] if own else []
+        if recalled:
+            parts.append(told(_plain(state["question"]), recalled))
+        answer = "\n\n".join(parts) or NOTHING
         runtime.stream_writer(token(answer))
-        return {"answer": answer, "abstained": not recalled, "citations": []}
+        return {"answer": answer, "abstained": not parts, "citations": []}
 
 
 NOTHING = "I found nothing about that in our conversations."
+
+
+def answering(question: str, found: Sequence[ScoredFact], *, strict: bool) -> list[ScoredFact]:
+    """Facts that hold what a question about oneself asks for: all of its words, or most where it asks for talk anyway.
+
+    A question without such words ("what do you know about me") asks for everything.
+    """
+    wanted = _stems(" ".join(word for word in content_words_of_self(question)))
+    if not wanted:
+        return [] if strict else list(found[:_EVERYTHING])
+    shares = [len(wanted & _stems(_saying(each.fact))) / len(wanted) for each in found]
+    best = max(shares, default=0.0)
+    least = max(best, 1.0 if strict else 0.5)
+    return [each for each, share in zip(found, shares, strict=True) if share >= least][:SHOWN_TURNS]
+
+
+def content_words_of_self(question: str) -> list[str]:
+    """With the verbs that are too common to say much of a document: where somebody works is asked by them."""
+    words = [word for word in content_words(question) if word not in TALK and word not in _ABOUT_ME]
+    return [*words, *(word for word in _COMMON_VERBS if re.search(rf"\b{word}\b", question.lower()))]
+
+
+def stated(own: Sequence[FactUsed]) -> str:
+    lines = [f"- “{fact['text']}” ({fact.get('said', '')[:10]})".removesuffix(" ()") for fact in own]
+    return "From what you told me:\n" + "\n".join(lines)
+
+
+def _saying(fact: Fact) -> str:
+    relation = fact.relation.removeprefix("HAS_AS_").replace("_", " ").lower()
+    return f"{fact.text} {relation} {_MEANT.get(fact.relation, '')} {fact.source.name} {fact.target.name}"
+
+
+def _stems(text: str) -> set[str]:
+    return {re.sub(r"(?:ing|ed|es|s|e)$", "", word)[:6] for word in re.findall(r"\w+", text.lower())}
+
+
+def _stated(scored: ScoredFact) -> FactUsed:
+    fact = scored.fact
+    dated = [proof.dated for proof in fact.evidence if proof.dated is not None]
+    used = FactUsed(fact_id=fact.id, text=fact.text, chunk_id="", score=round(float(scored.score), 6))
+    return {**used, "memory": fact.memory, "said": max(dated).isoformat() if dated else ""}
 
 
 def told(question: str, recalled: Sequence[Recalled]) -> str:

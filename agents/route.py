@@ -18,6 +18,7 @@ from agents.inventory import understood
 from agents.state import Context, Route, State
 from agents.topic import TALK, content_words
 from memory.hops import relates
+from memory.statements import only_states
 
 READ_CHARS = 600  # a route shows early; the rest of a long question is not looked at
 
@@ -208,6 +209,10 @@ class Router:
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         route = classify(state["question"])
+        if state.get("facts"):  # the person said it: what documents say is another memory
+            return {"route": "recall"}
+        if only_states(state["question"]):
+            return {"route": "converse"}
         if route == "converse" or (
             route == "recall" and (state.get("recalled") or about_this_conversation(state["question"]))
         ):

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from aegis.scope import LOCAL_USER, Scope
+from memory.facts import Memory
 
 TOP_K = 8  # passages a search of a run brings, unless the request says
 MOST_FOUND = 40  # hits a run carries, over all its attempts
@@ -61,8 +62,10 @@ class Found(TypedDict):
 class FactUsed(TypedDict):
     fact_id: str
     text: str
-    chunk_id: str
+    chunk_id: str  # empty for what the person said
     score: float
+    memory: NotRequired[Memory]
+    said: NotRequired[str]  # when, ISO 8601
 
 
 class Recalled(TypedDict):

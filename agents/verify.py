@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from langgraph.runtime import Runtime
 
+from aegis.scope import Scope
 from agents.abstain import abstention
 from agents.evidence import Chunks, gather
 from agents.prompts import NOT_FOUND
@@ -21,12 +22,14 @@ from agents.state import Context, State, token
 from inference.sentences import Sentence, sentences
 from inference.words import content_words
 from memory.conversations import Citation
+from memory.facts.conflicts import Conflict, told
 from retrieval.catalogue import Chunk
 
 KEPT = 0.1  # a named passage that shares less with its sentence is no evidence for it
 CLEAR = 0.6  # support from which an unnamed or better passage is named
 WORTH = 0.15  # what a wider quote must add to the support
 REPEATABLE = 3  # content words from which a repeated sentence is taken for one; "Yes." may come twice
+MOST_DISAGREEMENTS = 3  # told with an answer
 LONGEST_QUOTE = 4  # sentences; a list may need more, one per claim
 
 WITHHELD = "The model's answer was withheld, because no passage supports it."
@@ -46,6 +49,10 @@ _REFUSAL = re.compile(
     r"(?:say|mention|contain|answer|provide|specify)",
     re.IGNORECASE,
 )
+
+
+class Disagreements(Protocol):
+    async def of_chunks(self, scope: Scope, chunk_ids: Sequence[str]) -> Sequence[Conflict]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,7 @@ class Verify:
     """Node: sets `answer`, `citations` and, where nothing supports the answer, `abstained`."""
 
     chunks: Chunks
+    conflicts: Disagreements | None = None
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         if state.get("abstained"):
@@ -94,12 +102,20 @@ class Verify:
         answer, citations = verified(state.get("answer", ""), {passage.marker: chunk for passage, chunk in evidence})
         if citations:
             answer, citations = renumbered(answer, citations)
-            return {"answer": answer, "citations": [asdict(citation) for citation in citations], "abstained": False}
+            changed = {"answer": answer, "citations": [asdict(citation) for citation in citations], "abstained": False}
+            return changed | {"notes": await self._disagreements(runtime.context.scope, citations)}
         refusal = abstention(state)
         if not answer:
             runtime.stream_writer(token(refusal))
         notes = [WITHHELD] if answer and not _REFUSAL.search(answer) else []
         return {"answer": refusal, "citations": [], "abstained": True, "notes": notes}
+
+    async def _disagreements(self, scope: Scope, citations: Sequence[Citation]) -> list[str]:
+        """What the answer rests on and other documents say otherwise."""
+        if self.conflicts is None:
+            return []
+        found = await self.conflicts.of_chunks(scope, list(dict.fromkeys(one.chunk_id for one in citations)))
+        return [told(conflict) for conflict in found[:MOST_DISAGREEMENTS]]
 
 
 def verified(answer: str, chunks: Mapping[int, Chunk]) -> tuple[str, list[Citation]]:

@@ -24,6 +24,7 @@ from api import (
     documents,
     errors,
     feedback,
+    forgetting,
     health,
     memory,
     metrics,
@@ -41,7 +42,20 @@ from api.restoring import Restoring
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-ROUTERS = (retrieval, documents, chat, conversations, memory, questions, feedback, health, metrics, admin, docs)
+ROUTERS = (
+    retrieval,
+    documents,
+    chat,
+    conversations,
+    memory,
+    questions,
+    feedback,
+    health,
+    metrics,
+    forgetting,
+    admin,
+    docs,
+)
 
 
 @asynccontextmanager

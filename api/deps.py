@@ -18,11 +18,15 @@ from aegis.settings import Settings
 from agents.why import Why
 from memory.conversations import Conversations
 from memory.facts import Facts, Neighbourhoods
+from memory.facts.audit import Auditor
+from memory.facts.conflicts import Conflicts
+from memory.facts.control import FactControl
 from memory.recalls import AnswerRecalls
 from memory.standing import StandingQuestions
 from retrieval.blobs import Blobs
 from retrieval.catalogue import Catalogue
 from retrieval.ingestion import Ingestion
+from retrieval.ingestion.erasing import Eraser
 from retrieval.search import Searcher
 
 
@@ -92,6 +96,22 @@ async def recalls(connection: HTTPConnection) -> AnswerRecalls:
 
 async def facts(connection: HTTPConnection) -> Facts:
     return _services(connection).facts
+
+
+async def fact_control(connection: HTTPConnection) -> FactControl:
+    return _services(connection).fact_control
+
+
+async def eraser(connection: HTTPConnection) -> Eraser:
+    return _services(connection).eraser
+
+
+async def conflicts(connection: HTTPConnection) -> Conflicts:
+    return _services(connection).conflicts
+
+
+async def auditor(connection: HTTPConnection) -> Auditor:
+    return _services(connection).auditor
 
 
 async def neighbourhoods(connection: HTTPConnection) -> Neighbourhoods:

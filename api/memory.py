@@ -3,33 +3,68 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
-from aegis.errors import NotFound
+from aegis.errors import InvalidInput, NotFound
 from aegis.scope import Scope
 from api import deps
 from api.encoding import Json, StrictRoute
 from api.retrieval import bounded
-from api.schemas import FactAnswer, FactsAnswer, MemorySearchAnswer, MemorySearchBody, NeighbourhoodAnswer
+from api.schemas import (
+    AuditAnswer,
+    ChangeAnswer,
+    ChangesAnswer,
+    ConflictsAnswer,
+    FactAnswer,
+    FactBody,
+    FactsAnswer,
+    MemorySearchAnswer,
+    MemorySearchBody,
+    NeighbourhoodAnswer,
+)
 from memory.facts import Entity, Fact, Facts, Neighbourhoods
+from memory.facts.audit import Auditor
+from memory.facts.conflicts import Conflict, Conflicts, told
+from memory.facts.control import UNSET, Correction, FactControl
+from memory.facts.history import Change
+from retrieval.catalogue import Catalogue
+from retrieval.ingestion import Ingestion
 
 router = APIRouter(prefix="/api/v1/memory", tags=["memory"], route_class=StrictRoute)
 
 
 FactsOf = Annotated[Facts, Depends(deps.facts)]
 NeighbourhoodsOf = Annotated[Neighbourhoods, Depends(deps.neighbourhoods)]
+ControlOf = Annotated[FactControl, Depends(deps.fact_control)]
+CatalogueOf = Annotated[Catalogue, Depends(deps.catalogue)]
 EntityName = Annotated[str, Query(min_length=1, max_length=200)]
 
 
 @router.post("/search", response_model=MemorySearchAnswer)
-async def search(body: MemorySearchBody, scope: deps.ScopeOf, facts: FactsOf, settings: deps.SettingsOf) -> Response:
-    """Facts about the things that the query names, best first."""
+async def search(
+    body: MemorySearchBody,
+    scope: deps.ScopeOf,
+    facts: FactsOf,
+    catalogue: CatalogueOf,
+    settings: deps.SettingsOf,
+) -> Response:
+    """Facts about the things that the query names, best first. `memory` tells what documents say from what you said."""
     started = time.perf_counter()
     bounded(body.query, settings, "query")
-    found = await facts.search(scope, body.query, limit=body.limit, epoch=body.known_at, as_of=body.as_of)
+    seen = {"documents": scope.documents_only(), "conversations": scope.conversations_only()}.get(
+        body.memory or "", scope
+    )
+    known = body.known_at if isinstance(body.known_at, datetime) else None
+    epoch = body.known_at if isinstance(body.known_at, int) else None
+    if known is not None:
+        epoch = await catalogue.epoch_at(known)
+    times: dict[str, Any] = {"epoch": epoch, "as_of": body.as_of} | ({"known": known} if known is not None else {})
+    found = await facts.search(seen, body.query, limit=body.limit, **times)
     took = (time.perf_counter() - started) * 1000
     answers = [_fact(scored.fact) | {"score": scored.score} for scored in found]
     return Json({"facts": answers, "took_ms": round(took, 3)})
@@ -48,6 +83,76 @@ async def listing(scope: deps.ScopeOf, facts: FactsOf, limit: deps.Limit = 100, 
 async def fact(fact_id: deps.Id, scope: deps.ScopeOf, facts: FactsOf) -> Response:
     """One fact, with the passages that state it."""
     return Json(_fact(await facts.fact(scope, fact_id)))
+
+
+@router.patch("/facts/{fact_id}", response_model=FactAnswer)
+async def change(fact_id: deps.Id, body: FactBody, scope: deps.ScopeOf, control: ControlOf, facts: FactsOf) -> Response:
+    """Correct, confirm or forbid a fact. A corrected or forbidden one is not learnt again from the same words.
+
+    The answer to a correction is another fact, on the same evidence; that to `forbidden` the fact as it was.
+    """
+    wanted = [body.confirmed, body.forbidden, not _correction(body).empty]
+    if sum(map(bool, wanted)) != 1:
+        raise InvalidInput("Say one thing: what is right instead, `confirmed` or `forbidden`.")
+    if body.forbidden:
+        was = await facts.fact(scope, fact_id)
+        await control.forbid(scope, fact_id, body.reason or "")
+        return Json(_fact(was) | {"state": "forbidden"})
+    if body.confirmed:
+        return Json(_fact(await control.confirm(scope, fact_id)))
+    return Json(_fact(await control.correct(scope, fact_id, _correction(body))))
+
+
+@router.delete("/facts/{fact_id}", status_code=204)
+async def forbid(fact_id: deps.Id, scope: deps.ScopeOf, control: ControlOf) -> None:
+    """Take a fact out; it is not learnt again from the same words."""
+    await control.forbid(scope, fact_id)
+
+
+@router.get("/conflicts", response_model=ConflictsAnswer)
+async def conflicts(
+    scope: deps.ScopeOf,
+    found_by: Annotated[Conflicts, Depends(deps.conflicts)],
+    ingestion: Annotated[Ingestion, Depends(deps.ingestion)],
+    document: Annotated[str | None, Query(max_length=64, pattern=deps.NO_NUL, description="Of this document")] = None,
+    job: Annotated[
+        str | None, Query(max_length=64, pattern=deps.NO_NUL, description="Of the files of this job")
+    ] = None,
+) -> Response:
+    """Where documents disagree: the same subject and relation with another object."""
+    if job is not None:
+        reports = await ingestion.files(scope, job)
+        found = await found_by.of_documents(scope, [one.document_id for one in reports if one.document_id])
+    elif document is not None:
+        found = await found_by.of_documents(scope, [document])
+    else:
+        found = await found_by.all(scope)
+    return Json({"conflicts": [_conflict(one) for one in found]})
+
+
+@router.get("/audit", response_model=AuditAnswer)
+async def audit(scope: deps.ScopeOf, auditor: Annotated[Auditor, Depends(deps.auditor)]) -> Response:
+    """How sound the memory is: every quote is looked up in its source."""
+    found = await auditor.audit(scope)
+    return Json(asdict(found) | {"missing": list(found.missing), "missing_share": round(found.missing_share, 6)})
+
+
+@router.get("/changes", response_model=ChangesAnswer)
+async def changes(
+    scope: deps.ScopeOf,
+    control: ControlOf,
+    fact: Annotated[str | None, Query(max_length=64, pattern=deps.NO_NUL, description="Of this fact only")] = None,
+    limit: deps.Limit = 100,
+) -> Response:
+    """What superseded, corrected, confirmed, forbade or merged, with the reason; newest first."""
+    found = await control.history(scope, fact_id=fact, limit=limit)
+    return Json({"changes": [_change(one) for one in found]})
+
+
+@router.post("/changes/{change_id}/undo", response_model=ChangeAnswer)
+async def undo(change_id: deps.Id, scope: deps.ScopeOf, control: ControlOf) -> Response:
+    """Put back what a change took."""
+    return Json(_change(await control.undo(scope, change_id)))
 
 
 @router.get("/graph", response_model=NeighbourhoodAnswer)
@@ -87,6 +192,22 @@ def _entity(entity: Entity) -> dict[str, Any]:
     return {"id": entity.id, "name": entity.name, "labels": list(entity.labels)}
 
 
+def _correction(body: FactBody) -> Correction:
+    times = {
+        name: getattr(body, name) if name in body.model_fields_set else UNSET for name in ("valid_at", "invalid_at")
+    }
+    return Correction(body.text, body.relation, body.source, body.target, **times)
+
+
+def _conflict(conflict: Conflict) -> dict[str, Any]:
+    named = {"subject": conflict.subject.name, "subject_id": conflict.subject.id, "relation": conflict.relation}
+    return {**named, "told": told(conflict), "claims": [_fact(fact) for fact in conflict.claims]}
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return asdict(change)
+
+
 def _fact(fact: Fact) -> dict[str, Any]:
     return {
         "id": fact.id,
@@ -98,6 +219,10 @@ def _fact(fact: Fact) -> dict[str, Any]:
         "target_id": fact.target.id,
         "valid_at": fact.valid_at,
         "invalid_at": fact.invalid_at,
+        "learnt_at": fact.learnt_at,
+        "expired_at": fact.expired_at,
+        "memory": fact.memory,
+        "state": "confirmed" if fact.confirmed else "stated",
         "evidence": [
             {
                 "document_id": row.document_id,
@@ -106,6 +231,9 @@ def _fact(fact: Fact) -> dict[str, Any]:
                 "start": row.span.start,
                 "end": row.span.end,
                 "quote": row.quote,
+                "turn_id": row.turn_id,
+                "conversation_id": row.conversation_id,
+                "dated": row.dated,
             }
             for row in fact.evidence
         ],

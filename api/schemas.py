@@ -479,10 +479,14 @@ class EvidenceAnswer(Answer):
     start: int
     end: int
     quote: str
+    turn_id: str
+    conversation_id: str
+    dated: datetime | None
 
 
 class FactAnswer(Answer):
-    """`source` and `target` are the names of the two things that the fact relates."""
+    """`source` and `target` are the names of the two things that the fact relates. True from `valid_at` to
+    `invalid_at`; known from `learnt_at`, known to be superseded since `expired_at`."""
 
     id: str
     text: str
@@ -493,7 +497,93 @@ class FactAnswer(Answer):
     target_id: str
     valid_at: datetime | None
     invalid_at: datetime | None
+    learnt_at: datetime | None
+    expired_at: datetime | None
+    memory: Literal["documents", "conversations"]
+    state: Literal["stated", "confirmed", "forbidden"]
     evidence: list[EvidenceAnswer]
+
+
+class FactBody(Body):
+    """A correction (any of the first six), or `confirmed`, or `forbidden` with a reason."""
+
+    text: Annotated[Filled, Field(max_length=2000)] | None = None
+    relation: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,119}$")] | None = None
+    source: Name | None = None
+    target: Name | None = None
+    valid_at: Moment | None = None
+    invalid_at: Moment | None = None
+    confirmed: bool = False
+    forbidden: bool = False
+    reason: Annotated[Plain, Field(max_length=2000)] | None = None
+
+
+class ForgetBody(Body):
+    documents: Annotated[list[Identifier], Field(max_length=1000)] = []
+    conversations: Annotated[list[Identifier], Field(max_length=1000)] = []
+    erase: bool = False
+
+
+class ForgottenDocument(Answer):
+    """How far it went, by store."""
+
+    document_id: str
+    stores: dict[str, Literal["not findable", "erased from disk"]]
+
+
+class ForgottenConversation(Answer):
+    conversation_id: str
+    turns: int
+    stores: dict[str, Literal["not findable", "erased from disk"]]
+
+
+class ForgottenAnswer(Answer):
+    documents: list[ForgottenDocument]
+    conversations: list[ForgottenConversation]
+
+
+class ConflictAnswer(Answer):
+    """Facts with the same subject and relation and different objects, in different documents."""
+
+    subject: str
+    subject_id: str
+    relation: str
+    told: str
+    claims: list[FactAnswer]
+
+
+class ConflictsAnswer(Answer):
+    conflicts: list[ConflictAnswer]
+
+
+class AuditAnswer(Answer):
+    """`missing`: facts of which no quote stands in its source; `missing_share` of all. `unproven`: facts without
+    evidence; `orphans`: entities that belong to nothing; `contradictions`: as `conflicts` lists them."""
+
+    facts: int
+    entities: int
+    missing: list[str]
+    missing_share: float
+    unproven: int
+    orphans: int
+    contradictions: int
+
+
+class ChangeAnswer(Answer):
+    """`other_id`: the fact that replaced this one. `by`: a user, or `rule`."""
+
+    id: str
+    fact_id: str
+    kind: Literal["superseded", "corrected", "forbidden", "confirmed", "merged", "restored"]
+    other_id: str
+    reason: str
+    by: str
+    at: datetime
+    undone_at: datetime | None
+
+
+class ChangesAnswer(Answer):
+    changes: list[ChangeAnswer]
 
 
 class FoundFact(FactAnswer):
@@ -504,7 +594,8 @@ class MemorySearchBody(Body):
     query: Annotated[Filled, Field(max_length=MAX_TEXT)]
     limit: Annotated[int, Field(ge=1, le=100)] = 10
     as_of: Moment | None = None
-    known_at: Epoch | None = None
+    known_at: Epoch | Moment | None = None
+    memory: Literal["documents", "conversations"] | None = None
 
 
 class MemorySearchAnswer(Answer):

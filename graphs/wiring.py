@@ -51,7 +51,7 @@ def nodes_of(services: Services, clock: Callable[[], datetime]) -> Nodes:
     return Nodes(
         **searching,
         condense=Condense(conversations, catalogue.epoch, chat.history_turns),
-        recall=Recall(conversations),
+        recall=Recall(conversations, services.facts),
         cache=FromCache(answers, catalogue, static.embed, lookup, again, static.word_vectors, written),
         keep=KeepAnswer(answers, catalogue, static.embed, lookup, clock),
         abstain=Abstain(),
@@ -74,7 +74,7 @@ def searching_nodes(services: Services) -> dict[str, Node]:
         "generate": Generate(
             catalogue, services.writer, services.settings.ollama.num_ctx, window=Window(services.conversations)
         ),
-        "verify": Verify(catalogue),
+        "verify": Verify(catalogue, services.conflicts),
     }
 
 

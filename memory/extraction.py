@@ -15,9 +15,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from memory.introductions import introduced
-from memory.naming import MAX_KEY, STARTS_NO_NAME, Word, home_keys, key, runs, words
+from memory.naming import MAX_KEY, SELF, STARTS_NO_NAME, Word, home_keys, key, runs, words
 from memory.sentences import Sentence, sentences
 from memory.statements.dates import period
+from memory.statements.own_words import negated
+from memory.statements.relations import relation as stated_relation
+from memory.statements.relations import single
 from retrieval.loaders.document import LoadedDocument
 from retrieval.splitting import Piece
 
@@ -33,6 +36,9 @@ _DATES = re.compile(
     rf"\b(?:\d{{4}}-\d\d-\d\d|\d{{1,2}} (?:{_MONTH}) \d{{3,4}}|(?:{_MONTH}) (?:\d{{1,2}}, )?\d{{3,4}})\b"
 )
 _MAY_BE_DATED = re.compile(r"\b[12]\d{3}\b")
+_MAY_HAVE_ATTRIBUTE = re.compile(
+    r"^(?:The |[^\W\d_a-z][\w .-]{1,60}'s )[\w '’.-]{3,100} (?:is|was|were|are|costs?|moved|changed) "
+)
 _CODE = re.compile(
     r"`([^`\n]{2,60})`"  # between backticks
     r"|(?<![\w/.])((?:[a-z]\w*\.)+[a-z_]\w*\(\)|[A-Za-z]\w*_\w+|[a-z][a-z0-9]{0,40}[A-Z]\w*|--[a-z][\w\-]+|[a-z]\w+\(\))"
@@ -296,10 +302,10 @@ def _facts(
     if not sentence.states:
         return
     stated = list(_stated(sentence, places))
-    dated = period(sentence.text) if _MAY_BE_DATED.search(sentence.text) else (None, None)
     for source, relation, target in stated or _unstated(places, subject):
         if source.key != target.key:
             text = " ".join(sentence.text.split())
+            dated = _dated(sentence.text.replace(target.name, "_"))  # a date that is the object dates nothing
             yield (
                 FoundFact(source.key, target.key, relation, text, sentence.start, sentence.end, sentence.text, *dated),
                 (source, target),
@@ -309,6 +315,8 @@ def _facts(
 def _stated(sentence: Sentence, places: list[_Place]) -> Iterator[tuple[FoundEntity, str, FoundEntity]]:
     text, offset = sentence.text, sentence.start
     starts = _with_plain_subject(sentence, places)
+    if attribute := _attribute(text):
+        yield attribute
     for index, place in enumerate(starts):
         if place.entity.label == DATE:
             continue
@@ -320,6 +328,21 @@ def _stated(sentence: Sentence, places: list[_Place]) -> Iterator[tuple[FoundEnt
         if kind and not kind.group(1).startswith(("part ", "son ", "daughter ")):
             name = _shown(kind.group(1))
             yield place.entity, "IS_A", FoundEntity(name, key(name), CONCEPT)
+
+
+def _dated(text: str) -> tuple[datetime | None, datetime | None]:
+    return period(text) if _MAY_BE_DATED.search(text) else (None, None)
+
+
+def _attribute(text: str) -> tuple[FoundEntity, str, FoundEntity] | None:
+    """`The deadline of Orion is 5 May`: what somebody or something has one of at a time."""
+    if not _MAY_HAVE_ATTRIBUTE.search(text) or negated(text):
+        return None
+    stated = stated_relation(text.strip(" .!"))
+    if stated is None or not single(stated.name) or not stated.name.startswith(("HAS_AS_", "BORN_ON", "COSTS")):
+        return None
+    ends = [FoundEntity(_shown(name), key(name), CONCEPT) for name in (stated.subject, stated.object)]
+    return (ends[0], stated.name, ends[1]) if ends[0].key and ends[1].key and ends[0].key not in SELF else None
 
 
 def _with_plain_subject(sentence: Sentence, places: list[_Place]) -> list[_Place]:

@@ -230,6 +230,14 @@ class Catalogue:
         for identifier in chunk_ids:
             self._cache.rows.pop(identifier, None)
 
+    async def epoch_at(self, moment: datetime) -> int:
+        """The epoch that was the newest at that moment."""
+        from retrieval.ingestion.publishing import publications  # which is written in terms of the catalogue
+
+        query = select(func.max(publications.c.epoch)).where(publications.c.closed_at <= moment)
+        async with self._database.read() as connection:
+            return int((await connection.execute(query)).scalar_one() or 0)
+
     async def collections(self) -> frozenset[str]:
         """Those with a visible document. Looked up once per epoch."""
         epoch = await self.epoch()

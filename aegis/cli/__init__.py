@@ -22,6 +22,7 @@ from aegis.cli import (
     doctor,
     documents,
     evals,
+    forget,
     ingest,
     jobs,
     memory,
@@ -57,6 +58,7 @@ app.command(help="Show where a document is lost on the way to an answer.")(why.w
 app.command(help="Ask a question; the answer cites its passages.")(ask.ask)
 app.command(help="List the documents.")(documents.documents)
 app.command(help="List what the documents do not answer, and what has come in since.")(questions.questions)
+app.command(help="Forget documents and conversations; --erase takes them off the disk.")(forget.forget)
 app.command(help="List ingestion jobs, or show, cancel one.")(jobs.jobs)
 app.command(help="Write everything that must not be lost to one file, while the server runs.")(backup.backup)
 app.command(help="Put a backup in the place of what is there, while the server runs.")(backup.restore)

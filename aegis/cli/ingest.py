@@ -15,6 +15,7 @@ from urllib.request import url2pathname
 import httpx
 import typer
 
+MOST_TOLD = 10  # disagreements shown after taking files in
 BATCH_FILES = 200
 BATCH_BYTES = 50_000_000
 MOST_SOURCE = 2000  # characters of an address that the API takes
@@ -151,13 +152,15 @@ def take_in(paths: Sequence[Path], form: Mapping[str, Any], *, prune: bool, quie
     found = gather(places, bounds.max_file_bytes, supported_extensions())
     most = min(BATCH_FILES, bounds.max_files), min(BATCH_BYTES, bounds.max_file_bytes)
 
-    async def work(client: httpx.AsyncClient) -> tuple[list[Any], list[str]]:
+    async def work(client: httpx.AsyncClient) -> tuple[list[Any], list[str], list[str]]:
         sent = [await _send(client, batch, found, bounds.max_file_bytes, form) for batch in batches(found.files, *most)]
         jobs = await wait_for(client, [job_id for job_id in sent if job_id], quiet=quiet)
-        return jobs, await _pruned(client, places, form["collection"]) if prune else []
+        removed = await _pruned(client, places, form["collection"]) if prune else []
+        return jobs, removed, await _disagreements(client, jobs)
 
-    jobs, removed = run("ingest", work) if found.files or prune else ([], [])
-    return {**_report(jobs, found), "removed": removed}
+    nothing: tuple[list[Any], list[str], list[str]] = ([], [], [])
+    jobs, removed, disagreements = run("ingest", work) if found.files or prune else nothing
+    return {**_report(jobs, found), "removed": removed, "disagreements": disagreements}
 
 
 def shown(report: Mapping[str, Any], *, as_json: bool) -> None:
@@ -175,6 +178,10 @@ def shown(report: Mapping[str, Any], *, as_json: bool) -> None:
         console.print(f"  {line(failure['source'])}: {line(failure['reason'])}", markup=False, style="red")
     for marked in report["warnings"]:
         console.print(f"  {line(marked['source'])}: {line(marked['warning'])}", markup=False, style="yellow")
+    for told in report["disagreements"][:MOST_TOLD]:
+        console.print(f"  {line(told)}", markup=False, style="yellow")
+    if len(report["disagreements"]) > MOST_TOLD:
+        console.print(f"  and {len(report['disagreements']) - MOST_TOLD} more: aegis memory conflicts")
 
 
 async def _pruned(client: httpx.AsyncClient, places: Sequence[Path], collection: str) -> list[str]:
@@ -200,6 +207,15 @@ async def _pruned(client: httpx.AsyncClient, places: Sequence[Path], collection:
 
 def _gone(source: str) -> bool:
     return not os.path.lexists(url2pathname(urlsplit(source).path))
+
+
+async def _disagreements(client: httpx.AsyncClient, jobs: Sequence[Any]) -> list[str]:
+    """Where what came in says otherwise than other documents, each once."""
+    from aegis.cli.client import call
+
+    path = "/api/v1/memory/conflicts"
+    found = [await call(client, "GET", path, params={"job": job["job_id"]}) for job in jobs if job["chunks"]]
+    return list(dict.fromkeys(one["told"] for answer in found for one in answer["conflicts"]))
 
 
 def _report(jobs: Sequence[Any], found: Gathered) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""`aegis memory`."""
+"""`aegis memory`: search what is remembered, put it right, see what changed it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import httpx
@@ -9,27 +10,139 @@ import typer
 
 app = typer.Typer(no_args_is_help=True)
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FactId = Annotated[str, typer.Argument(help="Id of a fact, as `memory search --json` shows it.")]
+
 
 @app.command()
 def search(
     query: str,
-    known_at: Annotated[int | None, typer.Option(help="As known at this epoch.")] = None,
+    known_at: Annotated[str | None, typer.Option(help="As known at this epoch, or at this date (ISO 8601).")] = None,
     as_of: Annotated[str | None, typer.Option(help="True at this date (ISO 8601).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    memory: Annotated[
+        str | None, typer.Option(help="Only what `documents` say, or what you said: `conversations`.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Facts about the things that QUERY names, with the sentence that states each."""
-    from aegis.cli.client import call, run
-    from aegis.cli.output import print_json, print_table
-
-    given = {"query": query, "known_at": known_at, "as_of": as_of}
+    known = int(known_at) if known_at is not None and known_at.isdecimal() else known_at
+    given = {"query": query, "known_at": known, "as_of": as_of, "memory": memory}
     body = {key: value for key, value in given.items() if value is not None}
+    _show_facts(_asked("memory search", "POST", "/search", json=body), as_json)
+
+
+@app.command()
+def facts(
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many at most.")] = 100, as_json: AsJson = False
+) -> None:
+    """All facts that you can see."""
+    _show_facts(_asked("memory facts", "GET", "/facts", params={"limit": limit}), as_json)
+
+
+@app.command()
+def correct(
+    fact_id: FactId,
+    text: Annotated[str | None, typer.Option(help="The sentence as it should be.")] = None,
+    source: Annotated[str | None, typer.Option(help="What it is about.")] = None,
+    relation: Annotated[str | None, typer.Option(help="The relation, such as LIVES_IN.")] = None,
+    target: Annotated[str | None, typer.Option(help="What it is related to.")] = None,
+    valid_at: Annotated[str | None, typer.Option(help="True since this date (ISO 8601).")] = None,
+    invalid_at: Annotated[str | None, typer.Option(help="True until this date (ISO 8601).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is right instead. The wrong fact is not learnt again from the same words."""
+    given = {"text": text, "source": source, "relation": relation, "target": target}
+    given |= {"valid_at": valid_at, "invalid_at": invalid_at}
+    _change(fact_id, {key: value for key, value in given.items() if value is not None}, as_json)
+
+
+@app.command()
+def confirm(fact_id: FactId, as_json: AsJson = False) -> None:
+    """Say that a fact is right."""
+    _change(fact_id, {"confirmed": True}, as_json)
+
+
+@app.command()
+def forbid(
+    fact_id: FactId, reason: Annotated[str | None, typer.Option(help="Why.")] = None, as_json: AsJson = False
+) -> None:
+    """Take a fact out; it is not learnt again from the same words."""
+    _change(fact_id, {"forbidden": True} | ({"reason": reason} if reason else {}), as_json)
+
+
+@app.command()
+def conflicts(
+    document: Annotated[str | None, typer.Option(help="Id of a document that has a say.")] = None,
+    job: Annotated[str | None, typer.Option(help="Id of an ingestion job whose files have a say.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Where documents disagree: the same subject and relation with another object."""
+    given = {"document": document, "job": job}
+    found = _asked("memory conflicts", "GET", "/conflicts", params={key: one for key, one in given.items() if one})
+    rows = (
+        (one["subject"], one["relation"], claim["target"], claim["text"])
+        for one in found["conflicts"]
+        for claim in one["claims"]
+    )
+    _show(found, as_json, ("about", "relation", "said to be", "stated as"), rows)
+
+
+@app.command()
+def audit(as_json: AsJson = False) -> None:
+    """Look up every quote in its source; count what belongs to nothing and what contradicts."""
+    found = _asked("memory audit", "GET", "/audit")
+    share = f"{len(found['missing'])} ({found['missing_share']:.2%})"
+    rows = [("facts", found["facts"]), ("entities", found["entities"]), ("facts whose quote is gone", share)]
+    rows += [("facts without evidence", found["unproven"]), ("entities that belong to nothing", found["orphans"])]
+    rows += [("contradictions between documents", found["contradictions"])]
+    _show(found, as_json, ("", ""), rows)
+
+
+@app.command()
+def history(
+    fact: Annotated[str | None, typer.Option(help="Changes of this fact only.")] = None, as_json: AsJson = False
+) -> None:
+    """What superseded, corrected, confirmed or forbade facts, newest first."""
+    found = _asked("memory history", "GET", "/changes", params={"fact": fact} if fact else {})
+    rows = (
+        (one["id"], one["at"][:19], one["kind"] + (" (undone)" if one["undone_at"] else ""), one["by"], one["reason"])
+        for one in found["changes"]
+    )
+    _show(found, as_json, ("change", "at", "what", "by", "why"), rows)
+
+
+@app.command()
+def undo(
+    change_id: Annotated[str, typer.Argument(help="As `memory history` shows it.")], as_json: AsJson = False
+) -> None:
+    """Put back what a change took."""
+    found = _asked("memory undo", "POST", f"/changes/{change_id}/undo")
+    _show(found, as_json, ("undone", "fact"), [(found["kind"], found["fact_id"])])
+
+
+def _asked(command: str, method: str, path: str, **given: Any) -> Any:
+    from aegis.cli.client import call, run
 
     async def work(client: httpx.AsyncClient) -> Any:
-        return await call(client, "POST", "/api/v1/memory/search", json=body)
+        return await call(client, method, f"/api/v1/memory{path}", **given)
 
-    found = run("memory search", work)
+    return run(command, work)
+
+
+def _change(fact_id: str, body: dict[str, Any], as_json: bool) -> None:
+    fact = _asked("memory change", "PATCH", f"/facts/{fact_id}", json=body)
+    _show(fact, as_json, ("fact", "state", "stated as"), [(fact["id"], fact["state"], fact["text"])])
+
+
+def _show_facts(found: Any, as_json: bool) -> None:
+    rows = ((fact["source"], fact["relation"], fact["target"], fact["memory"], fact["text"]) for fact in found["facts"])
+    _show(found, as_json, ("entity", "relation", "entity", "memory", "stated as"), rows)
+
+
+def _show(found: Any, as_json: bool, headings: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+    from aegis.cli.output import print_json, print_table
+
     if as_json:
         print_json(found)
-        return
-    rows = ((fact["source"], fact["relation"], fact["target"], fact["text"]) for fact in found["facts"])
-    print_table(("entity", "relation", "entity", "stated as"), rows)
+    else:
+        print_table(headings, rows)

@@ -6,10 +6,12 @@ transactions short: a batch of at most some hundred rows, and no await on anythi
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
@@ -21,6 +23,7 @@ from aegis.database.sqlite import connecting
 from aegis.errors import ConfigurationError, DataFolderError, StoreUnavailable
 from aegis.settings import PostgresSettings, SQLiteSettings
 
+CHECKPOINTS = 100  # attempts to empty SQLite's log, a tenth of a second apart
 SQLITE_FILE = "aegis.sqlite"
 PRAGMAS = ("journal_mode=WAL", "busy_timeout=10000", "cache_size=-8000")
 DURABLE = ("synchronous=FULL", "foreign_keys=ON")
@@ -57,6 +60,25 @@ class Database:
                 yield connection
             if self.dialect != "sqlite":  # which tells from its own thread
                 telemetry.wrote(time.perf_counter() - started)
+
+    async def compact(self) -> None:
+        """Rewrite the whole store, so that nothing that was deleted can be read off the disk any more.
+
+        Other writers wait meanwhile; readers go on, and the log is emptied when the last of them has ended.
+        """
+        async with self._writer.connect() as connection:
+            if self.dialect != "sqlite":
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                await connection.exec_driver_sql("VACUUM (FULL)")
+                return
+            raw: Any = (await connection.get_raw_connection()).driver_connection  # outside a transaction
+            await raw.execute("VACUUM")
+            for _ in range(CHECKPOINTS):
+                cursor = await raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                if not (await cursor.fetchone())[0]:
+                    return
+                await asyncio.sleep(0.1)
+            raise StoreUnavailable("The log of the relational store could not be emptied: readers never left it.")
 
     async def ping(self) -> None:
         async with self.read() as connection:

@@ -69,11 +69,20 @@ class RelationalDriver(GraphDriver):
     # There is no provider of our own to name; with this one Graphiti keeps all groups in one graph, as we do.
     provider = GraphProvider.NEO4J
 
-    def __init__(self, database: Database, epoch: Epoch, committed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        epoch: Epoch,
+        committed: Callable[[], None] = lambda: None,
+        *,
+        entailed_only: bool = False,
+    ) -> None:
         self._database = "aegis"
         self._store = database
         self._committed = committed
-        self.graph_operations_interface = RelationalOperations(database=database, epoch=epoch)
+        self.graph_operations_interface = RelationalOperations(
+            database=database, epoch=epoch, entailed_only=entailed_only
+        )
         self.search_interface = RelationalSearch(database=database, epoch=epoch)
 
     def execute_query(self, cypher_query_: str, **kwargs: Any) -> Coroutine[Any, Any, Any]:
@@ -128,10 +137,15 @@ async def open_graphiti(
     llm: LLMClient,
     embedder: Embedder | None = None,
     committed: Callable[[], None] = lambda: None,
+    *,
+    entailed_only: bool = True,
 ) -> AsyncGenerator[Graphiti]:
-    """Graphiti over the relational store. `committed` is called after each bulk save: wake the projections there."""
+    """Graphiti over the relational store. `committed` is called after each bulk save: wake the projections there.
+
+    `entailed_only`: facts of the model that their episode does not state are left out.
+    """
     yield Graphiti(
-        graph_driver=RelationalDriver(database, epoch, committed),
+        graph_driver=RelationalDriver(database, epoch, committed, entailed_only=entailed_only),
         llm_client=llm,
         embedder=GraphitiEmbedder(embedder),
         cross_encoder=WordReranker(),

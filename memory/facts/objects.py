@@ -5,6 +5,7 @@ Imports Graphiti (about half a second): import this module where a graph is open
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -16,11 +17,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.errors import InvalidInput
+from memory.facts.guard import entailed, guarded
 from memory.facts.store import batches, content_words, insert_new, stated, tell_graph
 from memory.facts.tables import NAME_LENGTH, entities, episodes, evidence, facts, groups, mentions
 from memory.naming import key
 from memory.sentences import sentences
 from retrieval.catalogue import chunks, versions
+
+logger = logging.getLogger(__name__)
 
 PLACEHOLDER = [0.0]  # in the place of an embedding: Graphiti makes one wherever it finds none
 LONGEST_QUOTE = 600
@@ -86,9 +90,18 @@ async def save_mentions(connection: AsyncConnection, edges: Sequence[Mapping[str
     await insert_new(connection, mentions, list(rows.values()))
 
 
-async def save_edges(connection: AsyncConnection, edges: Sequence[Mapping[str, Any]]) -> None:
-    """Insert or replace facts, with evidence from the episodes they name. Raises InvalidInput without any."""
+async def save_edges(
+    connection: AsyncConnection, edges: Sequence[Mapping[str, Any]], *, entailed_only: bool = False
+) -> None:
+    """Insert or replace facts, with evidence from the episodes they name. Raises InvalidInput without any.
+
+    A stored fact is ended only as `memory.facts.guard` allows. `entailed_only`: new facts that their episodes do not
+    state are left out, as what a model made up.
+    """
     names = await _collections(connection, edges)
+    edges = await guarded(connection, edges)
+    if entailed_only:
+        edges = await _entailed(connection, edges)
     rows: list[dict[str, Any]] = [
         {
             "id": edge["uuid"],
@@ -107,6 +120,19 @@ async def save_edges(connection: AsyncConnection, edges: Sequence[Mapping[str, A
     await _replace(connection, facts, rows)
     await insert_new(connection, evidence, await _evidence(connection, edges, names))
     await tell_graph(connection, facts=[row["id"] for row in rows])
+
+
+async def _entailed(connection: AsyncConnection, edges: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    known = await _texts(connection, {episode for edge in edges for episode in edge["episodes"]})
+    kept: list[dict[str, Any]] = []
+    for edge in edges:
+        contents = [known[episode][2] for episode in edge["episodes"] if episode in known]
+        quotes = [content[slice(*_quoted(content, edge["fact"]))] for content in contents]
+        if not quotes or any(entailed(edge["fact"], quote) for quote in quotes):
+            kept.append(edge)
+        else:
+            logger.warning("A fact that its episode does not state was not stored: %s", edge["uuid"])
+    return kept
 
 
 async def load_nodes(connection: AsyncConnection, condition: Any, limit: int | None = None) -> list[EntityNode]:

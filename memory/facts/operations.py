@@ -28,6 +28,7 @@ class RelationalOperations(GraphOperationsInterface):
 
     database: Any
     epoch: Any
+    entailed_only: bool = False  # whether facts that their episode does not state are left out
 
     # Nodes
 
@@ -159,13 +160,13 @@ class RelationalOperations(GraphOperationsInterface):
 
     async def edge_save(self, edge: Any, driver: Any) -> None:
         async with self._writing(None) as connection:
-            await objects.save_edges(connection, [edge.model_dump()])
+            await objects.save_edges(connection, [edge.model_dump()], entailed_only=self.entailed_only)
 
     async def edge_save_bulk(
         self, _cls: Any, driver: Any, transaction: Any, edges: list[Any], batch_size: int = 100
     ) -> None:
         async with self._writing(transaction) as connection:
-            await objects.save_edges(connection, edges)
+            await objects.save_edges(connection, edges, entailed_only=self.entailed_only)
 
     async def edge_delete(self, edge: Any, driver: Any) -> None:
         await self._withdraw([edge.uuid])

@@ -323,7 +323,7 @@ class FactStore:
             names = [*asked(query), *(SELF if speaks_of_self(query) else ())]
             about = await named(connection, groups_of(scope), names, at)
             found = await self._touching(connection, scope, about, _Time(at, as_of, known))
-        scores = overlap(query, [fact.text for fact in found])
+        scores = overlap(query, [f"{fact.text} {fact.relation.replace('_', ' ').lower()}" for fact in found])
         ranked = sorted(map(ScoredFact, found, scores), key=lambda scored: (-scored.score, scored.fact.id))
         if self._embedder is not None:
             ranked = await _nearest(self._embedder, query, ranked[:MAX_EMBEDDED])

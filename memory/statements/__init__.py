@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from memory.statements.dates import period
-from memory.statements.own_words import negated, own_statements
+from memory.statements.own_words import LONGEST_MESSAGE, negated, own_statements
 from memory.statements.relations import YOU, Relation, clauses, relation, single
 
+_ANY = datetime(2000, 1, 3, tzinfo=UTC)
 MAX_STATEMENTS = 20  # of one message
 
-__all__ = ["MAX_STATEMENTS", "YOU", "Statement", "single", "statements"]
+__all__ = ["MAX_STATEMENTS", "YOU", "Statement", "only_states", "single", "statements"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,15 @@ def statements(message: str, said: datetime) -> list[Statement]:
             since, until = _when(clause, stated, said)
             found.append(Statement(stated, own.text, own.start, own.end, since, until))
     return list({(one.relation, one.start): one for one in found}.values())[:MAX_STATEMENTS]
+
+
+def only_states(message: str) -> bool:
+    """Whether the message states something and asks for nothing else."""
+    rest = list(message[: LONGEST_MESSAGE + 1])
+    for one in statements(message, _ANY):
+        rest[one.start : one.end] = " " * (one.end - one.start)
+    left = "".join(rest)
+    return left != message and not re.search(r"\w{3,} +\w{2,} +\w", left) and "?" not in message
 
 
 def _when(clause: str, stated: Relation, said: datetime) -> tuple[datetime | None, datetime | None]:

@@ -166,3 +166,31 @@ async def test_unknown_group_is_refused(any_database: Database, graphiti: Graphi
 def test_graphiti_is_quiet() -> None:
     assert os.environ["GRAPHITI_TELEMETRY_ENABLED"] == "false"
     assert os.environ["PYTHON_DOTENV_DISABLED"] == "1"
+
+
+async def test_what_a_model_made_up_is_not_stored(any_database: Database, graphiti: Graphiti) -> None:
+    group = await ensure_group(any_database, "d", DEFAULT_COLLECTION)
+    episodes, mentions, nodes, edges = bulk(group)
+    made_up = edges[0].model_copy(update={"uuid": "x", "fact": "Orion Labs bankrupted three zeppelin factories."})
+    everything = [*edges, made_up]
+    await add_nodes_and_edges_bulk(graphiti.driver, episodes, mentions, nodes, everything, GraphitiEmbedder(None))
+    assert await count(any_database, facts) == 1
+    assert await EntityEdge.get_by_uuids(graphiti.driver, ["x"]) == []
+
+
+async def test_a_model_ends_no_fact_without_another_object(any_database: Database, graphiti: Graphiti) -> None:
+    group = await ensure_group(any_database, "d", DEFAULT_COLLECTION)
+    episodes, mentions, nodes, edges = bulk(group)
+    located = edges[0].model_copy(update={"name": "LOCATED_IN"})
+    await add_nodes_and_edges_bulk(graphiti.driver, episodes, mentions, nodes, [located], GraphitiEmbedder(None))
+    ended = located.model_copy(update={"invalid_at": NOW, "expired_at": NOW})
+    await ended.save(graphiti.driver)
+    (kept,) = await EntityEdge.get_by_uuids(graphiti.driver, [located.uuid])
+    assert (kept.invalid_at, kept.expired_at) == (None, None)
+    porto = EntityNode(name="Porto", group_id=group, name_embedding=[0.0])
+    await porto.save(graphiti.driver)
+    elsewhere = located.model_copy(update={"uuid": "y", "target_node_uuid": porto.uuid})
+    await elsewhere.save(graphiti.driver)
+    await ended.save(graphiti.driver)
+    (now,) = await EntityEdge.get_by_uuids(graphiti.driver, [located.uuid])
+    assert now.expired_at == NOW

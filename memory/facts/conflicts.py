@@ -1,0 +1,122 @@
+"""Disagreement: the same subject and relation with another object in two documents, both of them valid.
+
+Only relations that have one object at a time can disagree, and only while their times overlap. A fact that a person
+confirmed settles it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from sqlalchemy import and_, func, or_, select, tuple_
+
+from aegis.database import Database
+from aegis.scope import Scope
+from memory.facts import Entity, Fact
+from memory.facts.store import Epoch, groups_of, load_facts, stated
+from memory.facts.tables import evidence, facts
+from memory.naming import key
+from memory.statements import single
+from memory.statements.relations import SINGLE
+
+# Beside those that people state of themselves: what documents say of things that are in one state at a time.
+_OF_DOCUMENTS = frozenset(("DIED_IN", "DIRECTED_BY", "MANAGED_BY", "OWNED_BY"))
+MOST = 500  # subjects with several objects that are looked at
+PAIRS = 100  # looked up in one statement
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Facts with one subject and relation and other objects, from different documents; newest evidence first."""
+
+    subject: Entity
+    relation: str
+    claims: tuple[Fact, ...]
+
+
+class Conflicts:
+    def __init__(self, database: Database, epoch: Epoch) -> None:
+        self._database = database
+        self._epoch = epoch
+
+    async def all(self, scope: Scope) -> list[Conflict]:
+        return await self._among(scope, None)
+
+    async def of_documents(self, scope: Scope, document_ids: Iterable[str]) -> list[Conflict]:
+        """Those in which one of these documents has a say."""
+        wanted = set(document_ids)
+        return [one for one in await self._among(scope, None) if wanted & _documents(one.claims)]
+
+    async def of_chunks(self, scope: Scope, chunk_ids: Sequence[str]) -> list[Conflict]:
+        """Those of facts that these chunks state: what an answer rests on."""
+        return await self._among(scope, list(chunk_ids)) if chunk_ids else []
+
+    async def _among(self, scope: Scope, chunk_ids: Sequence[str] | None) -> list[Conflict]:
+        at, groups = await self._epoch.epoch(), groups_of(scope.documents_only())
+        one_object = or_(
+            facts.c.relation.in_(SINGLE | _OF_DOCUMENTS), facts.c.relation.startswith("HAS_AS_", autoescape=True)
+        )
+        wanted = and_(facts.c.group_id.in_(groups), one_object, facts.c.expired_at.is_(None))
+        several = select(facts.c.source_id, facts.c.relation).where(wanted, stated(at))
+        if chunk_ids is not None:
+            said_here = select(evidence.c.fact_id).where(evidence.c.episode_id.in_(chunk_ids))
+            here = select(facts.c.source_id, facts.c.relation).where(facts.c.id.in_(said_here), wanted)
+            several = several.where(tuple_(facts.c.source_id, facts.c.relation).in_(here))
+        several = several.group_by(facts.c.source_id, facts.c.relation)
+        several = several.having(func.count(facts.c.target_id.distinct()) > 1).limit(MOST)
+        async with self._database.read() as connection:
+            pairs = [(row[0], row[1]) for row in await connection.execute(several)]
+            found: list[Fact] = []
+            for start in range(0, len(pairs), PAIRS):
+                among = tuple_(facts.c.source_id, facts.c.relation).in_(pairs[start : start + PAIRS])
+                found += await load_facts(connection, groups, at, and_(wanted, among))
+        return _conflicts(found)
+
+
+def told(conflict: Conflict) -> str:
+    """In one sentence, naming who says what."""
+    claims = "; ".join(f"“{fact.evidence[0].quote}”" for fact in conflict.claims if fact.evidence)
+    relation = conflict.relation.removeprefix("HAS_AS_").replace("_", " ").lower()
+    return f"Documents disagree about {conflict.subject.name} ({relation}): {claims}"
+
+
+def _conflicts(found: Sequence[Fact]) -> list[Conflict]:
+    together: dict[tuple[str, str], list[Fact]] = {}
+    for fact in found:
+        if fact.relation in _OF_DOCUMENTS or single(fact.relation):
+            together.setdefault((fact.source.id, fact.relation), []).append(fact)
+    made: list[Conflict] = []
+    for (_, relation), claims in together.items():
+        if any(fact.confirmed for fact in claims):
+            continue
+        opposed = {fact.id for pair in combinations(claims, 2) if _disagree(*pair) for fact in pair}
+        if opposed:
+            kept = sorted((fact for fact in claims if fact.id in opposed), key=_newest, reverse=True)
+            made.append(Conflict(claims[0].source, relation, tuple(kept)))
+    return made
+
+
+def _disagree(one: Fact, other: Fact) -> bool:
+    mine, theirs = set(key(one.target.name).split()), set(key(other.target.name).split())
+    if mine <= theirs or theirs <= mine:
+        return False  # the same, named more or less exactly
+    ours, others = _documents([one]), _documents([other])
+    return bool(ours ^ others) and len(ours | others) > 1 and _overlap(one, other)
+
+
+def _overlap(one: Fact, other: Fact) -> bool:
+    """Whether there is a time at which both are said to hold."""
+    ends = [fact.invalid_at for fact in (one, other)]
+    starts = [other.valid_at, one.valid_at]
+    return all(end is None or start is None or start < end for end, start in zip(ends, starts, strict=True))
+
+
+def _documents(claims: Iterable[Fact]) -> set[str]:
+    return {proof.document_id for fact in claims for proof in fact.evidence if proof.document_id}
+
+
+def _newest(fact: Fact) -> tuple[float, str]:
+    dated = [proof.dated.timestamp() for proof in fact.evidence if proof.dated is not None]
+    return max(dated, default=0.0), fact.id
