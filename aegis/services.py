@@ -410,7 +410,11 @@ async def _open_ingestion(
     expiry = Expiry(database, versions, settings.ingestion, publisher.leases, _now)
     stack.push_async_callback(_cancelled, asyncio.create_task(expiry.run(), name="expiry"))
     others = ["graph"] if isinstance(settings.graph, Neo4jSettings) else []
-    return intake, Eraser(database, publisher, versions, blobs, index.rebuild, others)
+
+    async def rebuild(reason: str) -> None:
+        await index.now.projection.rebuild(reason)
+
+    return intake, Eraser(database, publisher, versions, blobs, rebuild, others)
 
 
 async def _open_conversations(
