@@ -13,8 +13,11 @@
     |   +-- IndexUnavailable    the vector store
     |   +-- GraphUnavailable    the graph database
     |   +-- ModelUnavailable    no chat model answers
+    |   |   +-- ModelBusy       it has enough to do; `retry_after` is its own word
+    |   |   +-- BudgetExhausted the money set aside for it is spent
     |   +-- Overloaded          a queue is full
     +-- ModelFailed             a chat model answered, but not usably
+    |   +-- PromptCut           it read only a part of what it was sent
     +-- DataFolderError         the data folder cannot be used by this process
     |   +-- FolderInUse         another process owns it
     |   +-- FormatTooNew        written by a newer AegisRAG
@@ -90,12 +93,24 @@ class ModelUnavailable(Unavailable):
     code = "model_unavailable"
 
 
+class ModelBusy(ModelUnavailable):
+    code = "model_busy"
+
+
+class BudgetExhausted(ModelUnavailable):
+    code = "budget_exhausted"
+
+
 class Overloaded(Unavailable):
     code = "overloaded"
 
 
 class ModelFailed(AegisError):
     code = "model_failed"
+
+
+class PromptCut(ModelFailed):
+    code = "prompt_cut"
 
 
 class DataFolderError(AegisError):

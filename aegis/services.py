@@ -33,6 +33,7 @@ from aegis.settings import EdgeSettings, Neo4jSettings, QdrantSettings, RedisSet
 
 if TYPE_CHECKING:
     from inference.routing import RoutedWriter
+    from inference.sharing import Sharing
     from memory.cache.answer_cache import AnswerCache
     from memory.conversations.hot import HotTier
     from memory.conversations.tiers import TieredConversations
@@ -89,6 +90,7 @@ class Services:
     standing: StandingQuestions
     recalls: AnswerRecalls
     writer: RoutedWriter
+    sharing: Sharing
     projections: Projections
     signals: Signals
     samples: asyncio.Task[None]
@@ -227,6 +229,7 @@ async def open_services(
 
 async def _composed(settings: Settings, command: str, database: Database, stack: AsyncExitStack) -> Services:
     from inference.routing import open_writer
+    from inference.sharing import Sharing
     from memory.facts.audit import Auditor
     from memory.facts.conflicts import Conflicts
     from memory.facts.control import FactControl
@@ -272,7 +275,9 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     stack.push_async_callback(reindexing.aclose)
     conversations = await _open_conversations(settings, database, blobs, static, keywords, closer, stack)
     conversations.learned = learning.caught_up
-    writer = await stack.enter_async_context(open_writer(settings.ollama, static.embed))
+    writer = await stack.enter_async_context(open_writer(settings, database, static.embed, _now))
+    sharing = Sharing(database, settings.cloud, _now)
+    conversations.store.forgetting.append(sharing)
     facts = FactStore(database, catalogue, static)
     stack.push_async_callback(together.aclose)
     samples = asyncio.create_task(_take_in_samples(settings, catalogue, ingestion))
@@ -302,6 +307,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         standing=StandingQuestions(database, _now),
         recalls=AnswerRecalls(database, _now),
         writer=writer,
+        sharing=sharing,
         projections=together,
         signals=signals,
         samples=samples,

@@ -142,17 +142,107 @@ class OpenAIEmbedderSettings(Section):
     passage_prefix: str = Field(default="", max_length=200, description="Put before passages.")
 
 
+ModelRole = Literal["query", "generation", "extraction", "judge"]
+"""The model that embeds belongs to the section `embedder`."""
+
+
 class OllamaSettings(Section):
+    """The model of a role that a server lacks is replaced by one that it has."""
+
     url: str = Field(default="http://127.0.0.1:11434", description="Where an Ollama server is looked for.")
+    urls: tuple[str, ...] = Field(default=(), description="Further Ollama servers; the least busy one answers.")
+    trusted_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Hosts that count as this machine, so that private questions may be sent to model servers there.",
+    )
     model: str = Field(
         default="llama3.2:3b", description="Model that writes answers; any other it has is used if missing."
     )
+    query_model: str = Field(default="llama3.2:3b", description="Model that works on questions.")
+    extraction_model: str = Field(default="gemma3:4b", description="Model that draws facts from texts.")
+    judge_model: str = Field(default="llama3.1:8b", description="Model that judges answers.")
     num_ctx: int = Field(
         default=8192, ge=1024, le=1_048_576, description="Context window in tokens, sent with every call."
     )
     timeout: float = Field(default=120, gt=0, description="Seconds a whole answer may take.")
     first_token_timeout: float = Field(default=60, gt=0, description="Seconds until the first token.")
     probe_interval: float = Field(default=5, gt=0, description="Seconds between looks for a server that was not there.")
+    parallel: int = Field(default=4, ge=1, le=1000, description="Answers one server writes at a time.")
+    queue: int = Field(default=100, ge=0, description="Answers that wait for a server, at most.")
+    queue_timeout: float = Field(default=20, gt=0, description="Seconds an answer waits for a server, at most.")
+    failures: int = Field(default=3, ge=1, description="Failures in a row after which a server is left alone.")
+    rest: float = Field(default=10, gt=0, description="Seconds until a server that was left alone is tried again.")
+
+    def model_for(self, role: ModelRole) -> str:
+        return self.model if role == "generation" else str(getattr(self, f"{role}_model"))
+
+
+class RemoteSettings(Section):
+    """What servers that speak OpenAI's protocol have in common."""
+
+    model: str = Field(description="Model that is asked.")
+    models: dict[ModelRole, str] = Field(default={}, description="Other models, by role.")
+    window: int = Field(default=32_000, ge=1024, description="Context window in tokens.")
+    max_tokens: int = Field(default=1024, ge=1, description="Longest answer, in tokens.")
+    first_token_timeout: float = Field(default=20, gt=0, description="Seconds until the first token.")
+    timeout: float = Field(default=120, gt=0, description="Seconds a whole answer may take.")
+    parallel: int = Field(default=16, ge=1, le=1000, description="Calls at a time.")
+    queue: int = Field(default=100, ge=0, description="Calls that wait, at most.")
+    queue_timeout: float = Field(default=10, gt=0, description="Seconds a call waits, at most.")
+    failures: int = Field(default=3, ge=1, description="Failures in a row after which it is left alone.")
+    rest: float = Field(default=30, gt=0, description="Seconds until it is tried again.")
+    daily_budget: float = Field(default=2.0, ge=0, description="US dollars a day, at most.")
+    monthly_budget: float = Field(default=10.0, ge=0, description="US dollars a month, at most.")
+
+    def model_for(self, role: ModelRole) -> str:
+        return self.models.get(role, self.model)
+
+
+class DashScopeSettings(RemoteSettings):
+    kind: Literal["dashscope"] = Field(default="dashscope", description="Alibaba Cloud's DashScope.")
+    name: str = Field(default="dashscope", pattern=r"^[a-z0-9_-]{1,40}$", description="What it is called.")
+    url: str = Field(default="https://dashscope-intl.aliyuncs.com/compatible-mode/v1", description="Its address.")
+    api_key: SecretStr = Field(description="Its API key.")
+    model: str = Field(default="qwen-plus", description="Model that is asked.")
+
+
+class OpenAISettings(RemoteSettings):
+    kind: Literal["openai"] = Field(default="openai", description="OpenAI.")
+    name: str = Field(default="openai", pattern=r"^[a-z0-9_-]{1,40}$", description="What it is called.")
+    url: str = Field(default="https://api.openai.com/v1", description="Its address.")
+    api_key: SecretStr = Field(description="Its API key.")
+    model: str = Field(default="gpt-4o-mini", description="Model that is asked.")
+
+
+class CompatibleSettings(RemoteSettings):
+    """Where it runs on this machine it is asked before any cloud, for nothing; elsewhere it is a cloud."""
+
+    kind: Literal["compatible"] = Field(default="compatible", description="Any server with OpenAI's protocol.")
+    name: str = Field(default="compatible", pattern=r"^[a-z0-9_-]{1,40}$", description="What it is called.")
+    url: str = Field(description="Its address, as a rule with /v1 at the end.")
+    api_key: SecretStr = Field(default=SecretStr(""), description="Its API key, if it asks for one.")
+
+
+class CloudSettings(Section):
+    """Without `allowed`, and a mark on every document and conversation concerned, nothing leaves this machine."""
+
+    allowed: bool = Field(default=False, description="`yes` lets what is marked shareable go to cloud providers.")
+    collections: tuple[str, ...] = Field(
+        default=(), description="Collections whose documents may be sent to cloud providers (JSON list)."
+    )
+    ask: bool = Field(default=False, description="Ask before each cloud call, showing its price.")
+    user_daily_budget: float = Field(default=1.0, ge=0, description="US dollars a user may spend a day.")
+    user_monthly_budget: float = Field(default=5.0, ge=0, description="US dollars a user may spend a month.")
+    warn_at: float = Field(default=0.8, gt=0, le=1, description="Share of a budget from which it is warned.")
+    prices: dict[str, tuple[float, float]] = Field(
+        default={
+            "qwen-turbo": (0.05, 0.2),
+            "qwen-plus": (0.4, 1.2),
+            "gpt-4o-mini": (0.15, 0.6),
+            "gpt-4.1-mini": (0.4, 1.6),
+        },
+        description="US dollars per million tokens read and written, by model; a model without a price is not asked.",
+    )
 
 
 class RetrievalSettings(Section):
@@ -219,6 +309,8 @@ Cache = Annotated[
     Annotated[ProcessCacheSettings, Tag("process")] | Annotated[RedisSettings, Tag("redis")], _kind("process")
 ]
 
+Provider = Annotated[DashScopeSettings | OpenAISettings | CompatibleSettings, Field(discriminator="kind")]
+
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
@@ -242,6 +334,9 @@ class Settings(BaseSettings):
         default=(), description="Further host names that requests may name (JSON list)."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much is logged.")
+    providers: tuple[Provider, ...] = Field(
+        default=(), description="Model servers with OpenAI's protocol, in the order they are asked, after Ollama."
+    )
     auth: NoAuth = NoAuth()
     database: Database = SQLiteSettings()
     vectors: Vectors = EdgeSettings()
@@ -250,6 +345,7 @@ class Settings(BaseSettings):
     blobs: BlobSettings = BlobSettings()
     embedder: EmbedderSettings = WordLlamaSettings()
     ollama: OllamaSettings = OllamaSettings()
+    cloud: CloudSettings = CloudSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     ingestion: IngestionSettings = IngestionSettings()
     chat: ChatSettings = ChatSettings()

@@ -2,61 +2,122 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 from langgraph.runtime import Runtime
 
+from aegis.scope import Scope
 from agents.evidence import Chunks, asked_of, gather
+from agents.orders import gives_orders
 from agents.prompts import CONVERSATION_SHARE, answer_messages
 from agents.state import Context, State, token
 from agents.window import Window
-from inference import Passage, Writer, WriteRequest
+from inference import Passage, Piece, Writer, WriteRequest
+
+
+class MayLeave(Protocol):
+    """Whether a question of this conversation, with passages of these collections, may leave this machine."""
+
+    async def __call__(
+        self, scope: Scope, conversation_id: str, collections: Iterable[str], *, agreed: bool = False
+    ) -> bool: ...
+
+
+async def nothing_leaves(
+    scope: Scope, conversation_id: str, collections: Iterable[str], *, agreed: bool = False
+) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
 class Generate:
-    """Node: sets `answer`, `model`, `tokens_in`, `tokens_out` and `notes`; streams {"type": "token", "text"}.
+    """Node: sets `answer`, `model`, `tokens_in`, `tokens_out`, `cost`, `first_token_ms`, `offer` and `notes`; streams
+    {"type": "token", "text"}. `room`: tokens that fit the model which would be asked now.
 
     A run that is cancelled closes the writer, which stops the model at its server.
     """
 
     chunks: Chunks
     writer: Writer
-    num_ctx: int = 8192
+    room: Callable[[], int] = lambda: 8192
+    may_leave: MayLeave = nothing_leaves
     max_sentences: int = 3
     window: Window | None = None
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
-        evidence = await gather(self.chunks, runtime.context.scope, state)
+        context = runtime.context
+        evidence = await gather(self.chunks, context.scope, state)
         if not evidence:
             return {"answer": "", "model": "", "tokens_in": 0, "tokens_out": 0}
-        earlier = await self._earlier(runtime.context, asked_of(state))
-        request = self._request(asked_of(state), [passage for passage, _ in evidence], earlier)
-        text: list[str] = []
-        counts = {"model": "", "tokens_in": 0, "tokens_out": 0}
-        notes: list[str] = []
+        passages = [passage for passage, _ in evidence]
+        written = _Written(notes=_warnings(passages))
+        request = await self._request(state, context, passages, {chunk.collection for _, chunk in evidence})
         async with aclosing(self.writer.write(request)) as pieces:
             async for piece in pieces:
                 if piece.text:
-                    text.append(piece.text)
                     runtime.stream_writer(token(piece.text))
-                if piece.tokens_in or piece.tokens_out:
-                    counts |= {"tokens_in": piece.tokens_in, "tokens_out": piece.tokens_out}
-                counts["model"] = piece.model or counts["model"]
-                if piece.note:
-                    notes.append(piece.note)
-        return {"answer": "".join(text), **counts, "notes": notes}
+                written.take(piece)
+        return written.changes()
 
-    async def _earlier(self, context: Context, question: str) -> list[tuple[str, str]]:
+    async def _request(
+        self, state: State, context: Context, passages: list[Passage], collections: set[str]
+    ) -> WriteRequest:
+        question, room = asked_of(state), self.room()
+        leaves = await self.may_leave(context.scope, context.conversation_id, collections, agreed=context.agreed)
+        # Earlier turns may tell of private documents: they are no part of what may leave.
+        earlier = [] if leaves else await self._earlier(context, question, room)
+        messages = answer_messages(question, passages, num_ctx=room, max_sentences=self.max_sentences, earlier=earlier)
+        return WriteRequest(
+            question,
+            passages,
+            messages,
+            self.max_sentences,
+            user=context.user,
+            shareable=leaves,
+            agreed=context.agreed,
+        )
+
+    async def _earlier(self, context: Context, question: str, room: int) -> list[tuple[str, str]]:
         if self.window is None:
             return []
-        turns = await self.window(context, question, int(self.num_ctx * CONVERSATION_SHARE))
+        turns = await self.window(context, question, int(room * CONVERSATION_SHARE))
         return [(turn.question, turn.answer) for turn in turns]
 
-    def _request(self, question: str, passages: list[Passage], earlier: list[tuple[str, str]]) -> WriteRequest:
-        messages = answer_messages(
-            question, passages, num_ctx=self.num_ctx, max_sentences=self.max_sentences, earlier=earlier
-        )
-        return WriteRequest(question, passages, messages, self.max_sentences)
+
+class _Written:
+    """What the pieces add up to."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self._text: list[str] = []
+        self._notes = notes
+        self._found: dict[str, Any] = {"model": "", "tokens_in": 0, "tokens_out": 0}
+        self._found |= {"cost": 0.0, "first_token_ms": None, "offer": None}
+
+    def take(self, piece: Piece) -> None:
+        found = self._found
+        self._text.append(piece.text)
+        found["model"] = piece.model or found["model"]
+        if piece.tokens_in or piece.tokens_out:
+            found |= {"tokens_in": piece.tokens_in, "tokens_out": piece.tokens_out}
+        if piece.cost:
+            found["cost"] = round(found["cost"] + piece.cost, 9)
+        if piece.waited is not None:
+            found["first_token_ms"] = round(piece.waited * 1000, 1)
+        if piece.offer is not None:
+            found["offer"] = asdict(piece.offer)
+        if piece.note:
+            self._notes.append(piece.note)
+
+    def changes(self) -> dict[str, Any]:
+        return {"answer": "".join(self._text), **self._found, "notes": self._notes}
+
+
+def _warnings(passages: Sequence[Passage]) -> list[str]:
+    return [
+        f"“{passage.title}” contains text that gives orders to assistants; it was read as data and not followed."
+        for passage in passages
+        if gives_orders(passage.text)
+    ]

@@ -43,6 +43,7 @@ class Context:
     known_at: int | None = None
     filters: dict[str, Any] = field(default_factory=dict[str, Any])
     fresh: bool = False  # not from the answer cache
+    agreed: bool = False  # to a paid call of a cloud model, for this question
 
     @property
     def scope(self) -> Scope:
@@ -129,6 +130,9 @@ class State(Asked, total=False):
     model: str
     tokens_in: int
     tokens_out: int
+    cost: float  # US dollars
+    first_token_ms: float | None  # from the call of the model to its first token
+    offer: dict[str, Any] | None  # a paid call that only needs the reader's word
     notes: Annotated[list[str], each_once]
     timings: Annotated[dict[str, float], summed]  # node -> milliseconds; kept by graphs/step.py
     lookup: dict[str, str]  # under which the answer will be cached: id, key, by

@@ -12,8 +12,9 @@ from typing import Protocol
 
 from aegis.errors import AegisError
 from aegis.scope import Scope
-from agents.prompts import said, tokens
+from agents.prompts import said
 from agents.state import Context
+from inference.tokens import careful
 from memory.conversations import RECENT, SAID, Found, Turn
 
 LOOKED_AT = 20  # earlier turns that fit best
@@ -34,7 +35,7 @@ class Window:
     conversations: Talked
 
     async def __call__(self, context: Context, question: str, room: int) -> list[Turn]:
-        """In the order they were said; together at most `room` tokens, as `prompts.tokens` counts."""
+        """In the order they were said; together at most `room` tokens, as `inference.tokens` counts."""
         if not context.conversation_id or room <= 0:
             return []
         recent = await self.conversations.recent(context.scope, context.conversation_id)
@@ -69,4 +70,4 @@ def fitting(turns: Sequence[Turn], room: int, *, passing: bool = False) -> list[
 
 
 def _size(turn: Turn) -> int:
-    return tokens(said(turn.question, turn.answer))
+    return careful(said(turn.question, turn.answer))

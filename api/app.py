@@ -28,6 +28,7 @@ from api import (
     health,
     memory,
     metrics,
+    models,
     questions,
     retrieval,
 )
@@ -51,6 +52,7 @@ ROUTERS = (
     questions,
     feedback,
     health,
+    models,
     metrics,
     forgetting,
     admin,

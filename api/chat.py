@@ -64,6 +64,7 @@ class Answering(Protocol):
         known_at: int | None = None,
         filters: Any = None,
         fresh: bool = False,
+        agreed: bool = False,
     ) -> Run: ...
 
     def running(self, scope: Scope, conversation_id: str) -> Run | None: ...
@@ -138,6 +139,7 @@ async def _asked(answering: Answering, scope: Scope, body: ChatBody) -> Run:
         known_at=body.known_at,
         filters=body.filters.model_dump(exclude_defaults=True, mode="json") or None,
         fresh=body.fresh,
+        agreed=body.agreed,
     )
 
 

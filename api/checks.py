@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from aegis.database.outbox import Outbox
 from api.health import Check, Finding
-from inference.routing import ModelStatus
+from inference.ollama_servers import ModelStatus
 from retrieval.projection import Target
 from retrieval.store import PointFilter, Sparse, VectorQuery, VectorStore
 

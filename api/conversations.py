@@ -25,12 +25,14 @@ from api.schemas import (
     TakenInAnswer,
 )
 from api.streaming import EventStream
+from inference.sharing import Sharing
 from memory.conversations import Conversation, Conversations, Found, Searching, Turn, told
 from memory.conversations.transfer import Form, exported, exported_all, take_in
 from memory.recalls import AnswerRecalls
 
 router = APIRouter(prefix="/api/v1/conversations", tags=["conversations"], route_class=StrictRoute)
 
+SharingOf = Annotated[Sharing, Depends(deps.sharing)]
 SearchingOf = Annotated[Searching, Depends(deps.conversations)]
 KeptOf = Annotated[Conversations, Depends(deps.conversations)]
 RecallsOf = Annotated[AnswerRecalls, Depends(deps.recalls)]
@@ -106,6 +108,19 @@ async def conversation(
 async def rename(conversation_id: deps.Id, body: RenameBody, scope: deps.ScopeOf, kept: KeptOf) -> Response:
     """Give it another title."""
     return Json(_answer(await kept.rename(scope, conversation_id, body.title)))
+
+
+@router.put("/{conversation_id}/shareable", status_code=204)
+async def share(conversation_id: deps.Id, scope: deps.ScopeOf, sharing: SharingOf) -> None:
+    """Let this conversation's questions go to cloud models, with passages of collections that may; others stay here.
+    Without this mark nothing of it leaves this machine. It can be set before the first question."""
+    await sharing.mark(scope, conversation_id)
+
+
+@router.delete("/{conversation_id}/shareable", status_code=204)
+async def keep_private(conversation_id: deps.Id, scope: deps.ScopeOf, sharing: SharingOf) -> None:
+    """Make it private again."""
+    await sharing.unmark(scope, conversation_id)
 
 
 @router.delete("/{conversation_id}", response_model=ReceiptAnswer)

@@ -16,6 +16,8 @@ from aegis.errors import Unavailable
 from aegis.scope import Scope, local_scope
 from aegis.settings import Settings
 from agents.why import Why
+from inference.routing import RoutedWriter
+from inference.sharing import Sharing
 from memory.conversations import Conversations
 from memory.facts import Facts, Neighbourhoods
 from memory.facts.audit import Auditor
@@ -92,6 +94,14 @@ async def standing(connection: HTTPConnection) -> StandingQuestions:
 
 async def recalls(connection: HTTPConnection) -> AnswerRecalls:
     return _services(connection).recalls
+
+
+async def sharing(connection: HTTPConnection) -> Sharing:
+    return _services(connection).sharing
+
+
+async def writer(connection: HTTPConnection) -> RoutedWriter:
+    return _services(connection).writer
 
 
 async def facts(connection: HTTPConnection) -> Facts:

@@ -257,6 +257,7 @@ class ChatBody(Body):
     as_of: Moment | None = None
     known_at: Epoch | None = None
     fresh: Annotated[bool, Field(description="Answer anew, not from the answer cache")] = False
+    agreed: Annotated[bool, Field(description="Allow a paid call of a cloud model for this question")] = False
 
 
 class CitationAnswer(Answer):
@@ -288,7 +289,18 @@ class CachedAnswer(Answer):
     sources: list[str]
 
 
+class OfferAnswer(Answer):
+    """A cloud model that would answer if the question were asked again with `agreed`. `cost`: at most, US dollars."""
+
+    provider: str
+    model: str
+    cost: float
+    reason: str
+
+
 class ChatAnswer(Answer):
+    """`cost` in US dollars; `first_token_ms` from the call of the model, null where none wrote."""
+
     answer: str
     abstained: bool
     citations: list[CitationAnswer]
@@ -302,6 +314,9 @@ class ChatAnswer(Answer):
     tokens_in: int
     tokens_out: int
     cost: float
+    first_token_ms: float | None
+    prompt_version: str
+    offer: OfferAnswer | None
     epoch: int
     notes: list[str]
     cached: CachedAnswer | None = None
@@ -614,6 +629,39 @@ class NeighbourhoodAnswer(Answer):
 class FactsAnswer(Answer):
     facts: list[FactAnswer]
     next: str | None
+
+
+# -- models
+
+
+class ModelServerAnswer(Answer):
+    """`state`: resting means that it failed several times in a row and is left alone for a while."""
+
+    address: str
+    state: Literal["up", "unreachable", "resting"]
+    busy: int
+    served: int
+    models: list[str]
+
+
+class BudgetAnswer(Answer):
+    """US dollars of one day (2026-11-25) or month (2026-11), UTC; calls under way count with the most they can cost."""
+
+    kind: Literal["provider", "user"]
+    name: str
+    period: str
+    spent: float
+    limit: float
+    share: float
+
+
+class ModelsAnswer(Answer):
+    """`answers`: who would answer a private question now."""
+
+    answers: str
+    advice: str
+    servers: list[ModelServerAnswer]
+    budgets: list[BudgetAnswer]
 
 
 # -- operation

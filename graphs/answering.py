@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, Literal, cast, get_args
 
 from aegis import telemetry
-from aegis.errors import AegisError, InvalidInput, NotFound, Overloaded, TooLarge, Unavailable
+from aegis.errors import AegisError, InvalidInput, NotFound, Overloaded, PromptCut, TooLarge, Unavailable
 from aegis.scope import Scope, new_id
 from aegis.services import Services
 from aegis.settings import ChatSettings
@@ -202,6 +202,7 @@ class Answering:
         known_at: int | None = None,
         filters: Mapping[str, Any] | None = None,
         fresh: bool = False,
+        agreed: bool = False,
     ) -> Run:
         """Begin a turn. On return its question is durable and its run under way, whoever leaves.
 
@@ -223,7 +224,8 @@ class Answering:
             as_of=at.isoformat() if at else None,
             known_at=known_at,
             filters=dict(filters or {}),
-            fresh=fresh,
+            fresh=fresh or agreed,  # a kept answer was paid for, if at all, by another question
+            agreed=agreed,
         )
         run = Run(turn, context)
         self._admit(run)
@@ -304,6 +306,9 @@ class Answering:
             outcome = "stopped"
         except TimeoutError:
             run.error = Unavailable(f"The answer took longer than {self._settings.deadline:g} s and was ended.")
+        except PromptCut as error:  # what was written answers another question
+            progress.text.clear()
+            run.error = error
         except AegisError as error:
             run.error = error
         except Exception:  # whatever it is, the turn ends with an error that is told

@@ -23,6 +23,7 @@ _FRESH: Mapping[str, Any] = {
     "query": "", "facts": [], "path": [], "enough": False, "judged": 0.0, "attempts": 0, "answer": "",
     "abstained": False, "citations": [], "model": "", "tokens_in": 0, "tokens_out": 0,
     "lookup": {}, "cached": {},
+    "cost": 0.0, "first_token_ms": None, "offer": None,
 }  # fmt: skip
 
 

@@ -72,7 +72,11 @@ def searching_nodes(services: Services) -> dict[str, Node]:
         "ground": Ground(catalogue, services.static.embed, chat.rewrites),
         "rewrite": Rewrite(),
         "generate": Generate(
-            catalogue, services.writer, services.settings.ollama.num_ctx, window=Window(services.conversations)
+            catalogue,
+            services.writer,
+            services.writer.window,
+            services.sharing.may_leave,
+            window=Window(services.conversations),
         ),
         "verify": Verify(catalogue, services.conflicts),
     }

@@ -1,10 +1,16 @@
-"""Chat models: what writes an answer from passages. Adapters: `ollama.py`, `extractive.py`; `routing.py` chooses."""
+"""Chat models: what writes an answer from passages. Adapters: `ollama.py`, `openai.py`, `extractive.py`.
+
+`pool.py` takes servers together, `routing.py` chooses between pools, `budgets.py` keeps what is spent within bounds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal, Protocol
+
+from aegis.settings import ModelRole
 
 Role = Literal["system", "user", "assistant"]
 
@@ -36,13 +42,29 @@ class WriteRequest:
     passages: Sequence[Passage]
     messages: Sequence[ChatMessage] = field(default_factory=list[ChatMessage])
     max_sentences: int = 3
+    role: ModelRole = "generation"
+    user: str = ""  # whose budget pays
+    shareable: bool = False  # whether all of it may leave this machine; private unless somebody said otherwise
+    agreed: bool = False  # whether the user agreed to a paid call for this very question
+    deadline: float = inf  # monotonic seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A paid call that needs the reader's word. `cost` is the most that it can take, in US dollars."""
+
+    provider: str
+    model: str
+    cost: float
+    reason: str  # why local models did not answer
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A piece of an answer as it is written. The last piece may be empty and carries the counts.
 
-    `note` is what the reader should know about how the answer came about; it is no part of the answer.
+    `note` is what the reader should know about how the answer came about; it is no part of the answer. `offer`: a cloud
+    model that could answer if the reader agreed.
     """
 
     text: str
@@ -50,6 +72,9 @@ class Piece:
     tokens_in: int = 0
     tokens_out: int = 0
     note: str = ""
+    cost: float = 0.0  # US dollars
+    waited: float | None = None  # seconds to the first token; with the first piece
+    offer: Offer | None = None
 
 
 class Writer(Protocol):

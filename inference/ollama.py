@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,28 +16,33 @@ from urllib.parse import urlsplit
 import httpx
 from ollama import ResponseError
 
-from aegis.errors import AegisError, ModelFailed, ModelUnavailable
+from aegis.errors import AegisError, ModelBusy, ModelFailed, ModelUnavailable, PromptCut
 from aegis.settings import OllamaSettings
-from aegis.telemetry import FIRST_TOKEN_SECONDS, TOKENS
 from inference import ChatMessage, Piece, WriteRequest
+from inference.premises import on_this_machine
+from inference.streaming import chunks
 
 if TYPE_CHECKING:
-    from langchain_core.messages import AIMessageChunk, BaseMessage
     from langchain_ollama import ChatOllama
 
 logger = logging.getLogger(__name__)
 
 PROBE_TIMEOUT = 2.0  # seconds; a server that takes longer to list its models is no help to someone waiting
 CHARS_PER_TOKEN = 4  # what tokenizers reach on English; other text takes more tokens, never half as many
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+BUSY = (429, 503)
+_RUNS = re.compile(r"([^\w])\1+")  # rules and indents, which take few tokens
 SHOWN_AT_MOST = 20  # models asked for what they can do, so that a server with hundreds is no load
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
+    """`context`: the longest window it can have, in tokens. `remote`: its server hands prompts on to another host."""
+
     name: str
     chats: bool
     thinks: bool = False
+    context: int | None = None
+    remote: bool = False
 
 
 class OllamaServer:
@@ -50,24 +56,39 @@ class OllamaServer:
     async def models(self) -> list[Model]:
         """In the server's order, which is newest first. A model is asked once what it can do."""
         listed = await self._get("GET", "/api/tags")
-        names = [str(entry["name"]) for entry in listed.get("models") or [] if entry.get("name")]
-        self._known = {name: model for name, model in self._known.items() if name in names}
-        for name in names[:SHOWN_AT_MOST]:
-            if name not in self._known:
-                self._known[name] = await self._describe(name)
-        return [self._known.get(name) or Model(name, chats=True) for name in names]
+        entries = {str(entry["name"]): entry for entry in listed.get("models") or [] if entry.get("name")}
+        self._known = {name: model for name, model in self._known.items() if name in entries}
+        for name in [name for name in entries if name not in self._known][:SHOWN_AT_MOST]:
+            self._known[name] = (
+                Model(name, chats=False, remote=True) if _remote(entries[name]) else await self._describe(name)
+            )
+        return [self._known.get(name) or Model(name, chats=False) for name in entries]
 
     async def _describe(self, name: str) -> Model:
         shown = await self._get("POST", "/api/show", {"model": name})
-        capabilities = shown.get("capabilities")
+        if shown.get("remote_host"):
+            return Model(name, chats=False, remote=True)
+        capabilities, context = shown.get("capabilities"), _context(shown)
         if capabilities is None:  # servers before 0.6 do not say
-            return Model(name, chats="embed" not in name)
-        return Model(name, chats="completion" in capabilities, thinks="thinking" in capabilities)
+            return Model(name, chats="embed" not in name, context=context)
+        return Model(name, "completion" in capabilities, "thinking" in capabilities, context)
 
-    async def _get(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def answer_once(self, model: str, num_ctx: int, seconds: float) -> None:
+        """Make the model say one token, with the window that every call has: another would load it anew."""
+        body = {
+            "model": model,
+            "messages": [{"role": "user", "content": "Hello"}],
+            "stream": False,
+            "options": {"num_ctx": num_ctx, "num_predict": 1},
+        }
+        await self._get("POST", "/api/chat", body, seconds)
+
+    async def _get(
+        self, method: str, path: str, body: dict[str, Any] | None = None, seconds: float = PROBE_TIMEOUT
+    ) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT):
-                response = await self._client.request(method, self.url + path, json=body)
+            async with asyncio.timeout(seconds):
+                response = await self._client.request(method, self.url + path, json=body, timeout=seconds)
             response.raise_for_status()
             answer = response.json()
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -79,9 +100,19 @@ class OllamaServer:
         return answer  # pyright: ignore[reportUnknownVariableType]
 
 
+def _remote(entry: dict[str, Any]) -> bool:
+    """Ollama lists models that run at its maker's beside those that run here."""
+    return bool(entry.get("remote_host")) or str(entry["name"]).endswith(("-cloud", ":cloud"))
+
+
+def _context(shown: dict[str, Any]) -> int | None:
+    told = (value for key, value in (shown.get("model_info") or {}).items() if key.endswith(".context_length"))
+    return next((value for value in told if isinstance(value, int) and value > 0), None)
+
+
 @asynccontextmanager
-async def open_server(url: str) -> AsyncGenerator[OllamaServer]:
-    async with httpx.AsyncClient(**client_options(url), timeout=PROBE_TIMEOUT) as client:
+async def open_server(url: str, trusted_hosts: Sequence[str] = ()) -> AsyncGenerator[OllamaServer]:
+    async with httpx.AsyncClient(**client_options(url, trusted_hosts), timeout=PROBE_TIMEOUT) as client:
         yield OllamaServer(url, client)
 
 
@@ -92,14 +123,14 @@ def pick(models: Sequence[Model], wanted: str) -> Model | None:
     return next((model for model in chatting if model.name in names), chatting[0] if chatting else None)
 
 
-def client_options(url: str) -> dict[str, Any]:
-    """For httpx. Without TLS no certificates are loaded (40 ms); a proxy never stands before this machine itself."""
-    address = urlsplit(url)
-    limits = httpx.Limits(max_connections=200, max_keepalive_connections=20)
+def client_options(url: str, trusted_hosts: Sequence[str] = ()) -> dict[str, Any]:
+    """For httpx. Without TLS no certificates are loaded (40 ms). What is sent to this machine stays there: no proxy
+    stands before it, and no answer leads elsewhere."""
     return {
-        "verify": address.scheme == "https",
-        "trust_env": address.hostname not in LOOPBACK,
-        "limits": limits,
+        "verify": urlsplit(url).scheme == "https",
+        "trust_env": not on_this_machine(url, trusted_hosts),
+        "follow_redirects": False,
+        "limits": httpx.Limits(max_connections=1000, max_keepalive_connections=20),
     }
 
 
@@ -108,6 +139,7 @@ class OllamaWriter:
 
     def __init__(self, settings: OllamaSettings, model: Model) -> None:
         self.name = model.name
+        self.window = min(settings.num_ctx, model.context or settings.num_ctx)
         self._settings = settings
         self._chat = _chat_model(settings, model)
 
@@ -117,50 +149,29 @@ class OllamaWriter:
         self._chat._client.close()  # pyright: ignore[reportPrivateUsage]
 
     async def write(self, request: WriteRequest) -> AsyncGenerator[Piece]:
-        """Raises ModelUnavailable before the first piece, ModelFailed after it, or when the prompt was cut."""
-        started = time.monotonic()
-        shown = False
-        usage: dict[str, int] | None = None
+        """Raises ModelUnavailable before the first piece; ModelFailed after it, PromptCut when the prompt was cut."""
+        name, shown, usage = self.name, False, None
+        deadline = min(request.deadline, time.monotonic() + self._settings.timeout)
         try:
-            async with aclosing(self._chunks(request.messages)) as chunks:
-                async for chunk in chunks:
-                    usage = dict(chunk.usage_metadata) if chunk.usage_metadata else usage  # pyright: ignore[reportAssignmentType]
-                    if text := str(chunk.text):
-                        if not shown:
-                            FIRST_TOKEN_SECONDS.labels(self.name).observe(time.monotonic() - started)
+            async with aclosing(
+                chunks(self._chat, request.messages, first=self._settings.first_token_timeout, deadline=deadline)
+            ) as stream:
+                async for chunk in stream:
+                    usage = chunk.usage_metadata or usage
+                    if isinstance(chunk.content, str) and chunk.content:
                         shown = True
-                        yield Piece(text, self.name)
-        except (httpx.HTTPError, OSError, ResponseError, TimeoutError, ValueError) as error:
+                        yield Piece(chunk.content, name)
+        except (httpx.HTTPError, OSError, ResponseError, TimeoutError, ValueError, KeyError) as error:
             # ValueError: a line that is no JSON, or no answer in Ollama's form (pydantic's error is one).
             raise self._translated(error, shown) from error
-        yield self._counted(request.messages, usage, shown)
-
-    async def _chunks(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[AIMessageChunk]:
-        """Chunks within both deadlines. Cancelled or closed, the connection is closed, which stops the model."""
-        # Callbacks of a surrounding graph would stream every token a second time.
-        config: Any = {"callbacks": [], "tags": ["nostream"]}
-        deadline = asyncio.get_running_loop().time() + self._settings.timeout
-        stream: Any = self._chat.astream(_messages(messages), config=config)
-        try:
-            async with asyncio.timeout(min(self._settings.first_token_timeout, self._settings.timeout)):
-                first = await anext(stream, None)
-            if first is None:
-                return
-            yield first
-            async for chunk in _until(deadline, stream):
-                yield chunk
-        finally:
-            await stream.aclose()
-
-    def _counted(self, messages: Sequence[ChatMessage], usage: dict[str, int] | None, shown: bool) -> Piece:
         if usage is None:
             raise self._failed("ended its answer before it was done", shown)
-        read, written = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
-        TOKENS.labels(self.name, "in").inc(read)
-        TOKENS.labels(self.name, "out").inc(written)
-        if was_cut(messages, read, self._settings.num_ctx):
+        yield self._counted(request.messages, usage["input_tokens"], usage["output_tokens"], shown)
+
+    def _counted(self, messages: Sequence[ChatMessage], read: int, written: int, shown: bool) -> Piece:
+        if was_cut(messages, read, self.window):
             estimate = estimated_tokens(messages)
-            raise ModelFailed(
+            raise PromptCut(
                 f"{self.name} read only {read} tokens of a prompt of about {estimate}: the server cut it. "
                 f"Raise AEGIS_OLLAMA__NUM_CTX (now {self._settings.num_ctx}) or the server's own limit "
                 "(OLLAMA_CONTEXT_LENGTH).",
@@ -178,35 +189,29 @@ class OllamaWriter:
                 f"The server at {self._settings.url} has no model {self.name}. Run `ollama pull {self.name}`.",
                 model=self.name,
             )
-        return self._failed(_reason(error), shown)
+        if isinstance(error, ResponseError) and error.status_code in BUSY and not shown:
+            return ModelBusy(f"{self.name} at {self._settings.url}: {_reason(error)}.", url=self._settings.url)
+        return self._failed(_reason(error), shown, late=isinstance(error, (TimeoutError, httpx.TimeoutException)))
 
-    def _failed(self, reason: str, shown: bool) -> AegisError:
+    def _failed(self, reason: str, shown: bool, late: bool = False) -> AegisError:
         message = f"{self.name} at {self._settings.url}: {reason}."
         kind = ModelFailed if shown else ModelUnavailable
-        return kind(message, model=self.name, url=self._settings.url)
+        return kind(message, model=self.name, url=self._settings.url, late=late)
 
 
 def estimated_tokens(messages: Sequence[ChatMessage]) -> int:
-    return sum(len(message.text) for message in messages) // CHARS_PER_TOKEN
+    """What tokenizers make of it at least about: runs of the same sign count once."""
+    return sum(len(_RUNS.sub(r"\1", message.text)) for message in messages) // CHARS_PER_TOKEN
 
 
-def was_cut(messages: Sequence[ChatMessage], read: int, num_ctx: int) -> bool:
+def was_cut(messages: Sequence[ChatMessage], read: int, window: int) -> bool:
     """Whether the server dropped part of the prompt: the window was full, or far fewer tokens were read than sent.
 
     A server that does not count (0) cannot be judged.
     """
     if read <= 0:
         return False
-    return read >= num_ctx or read < estimated_tokens(messages) // 2
-
-
-async def _until(deadline: float, stream: AsyncIterator[AIMessageChunk]) -> AsyncGenerator[AIMessageChunk]:
-    while True:
-        async with asyncio.timeout_at(deadline):
-            chunk = await anext(stream, None)
-        if chunk is None:
-            return
-        yield chunk
+    return read >= window or read < estimated_tokens(messages) // 2
 
 
 def _chat_model(settings: OllamaSettings, model: Model) -> ChatOllama:
@@ -219,15 +224,8 @@ def _chat_model(settings: OllamaSettings, model: Model) -> ChatOllama:
         num_ctx=settings.num_ctx,
         temperature=0.1,
         reasoning=False if model.thinks else None,
-        client_kwargs={**client_options(settings.url), "timeout": timeout},
+        client_kwargs={**client_options(settings.url, settings.trusted_hosts), "timeout": timeout},
     )
-
-
-def _messages(messages: Sequence[ChatMessage]) -> list[BaseMessage]:
-    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
-
-    kinds = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
-    return [kinds[message.role](message.text) for message in messages]
 
 
 def _reason(error: Exception) -> str:

@@ -1,187 +1,292 @@
-"""Which writer answers: a model at Ollama while its server answers, the extractive writer otherwise."""
+"""Which writer answers: models on this machine first, then cloud providers in their order, at last the extractive one.
+
+Everything is private unless the request says otherwise: then only what runs on this machine is asked, whatever else is
+configured. A paid call is reserved in the budgets before it is made.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-from aegis.errors import ModelFailed, ModelUnavailable
-from aegis.settings import OllamaSettings
-from aegis.telemetry import BACKEND_FAILURES
-from inference import Piece, Writer, WriteRequest
+from aegis.database import Database
+from aegis.errors import AegisError, ConfigurationError, ModelFailed, ModelUnavailable, PromptCut, StoreUnavailable
+from aegis.settings import CloudSettings, CompatibleSettings, ModelRole, OllamaSettings, Settings
+from inference import ChatMessage, Offer, Piece, Writer, WriteRequest, tokens
+from inference.budgets import NANO, Budgets, Limits, Price, Reservation
+from inference.circuit import Circuits
 from inference.extractive import Embed, ExtractiveWriter
-from inference.ollama import Model, OllamaServer, OllamaWriter, open_server, pick
+from inference.ollama_servers import ModelStatus, OllamaServers, open_servers
+from inference.openai import AnyOpenAI, OpenAIWriter
+from inference.pool import Member, Pool
+from inference.premises import on_this_machine
 
 logger = logging.getLogger(__name__)
 
 NO_MODEL = "No language model is configured: this answer is made of sentences from the documents."
-OTHER_ADDRESSES = ("http://127.0.0.1:11434", "http://localhost:11434", "http://host.docker.internal:11434")
+EXTRACTS = "This answer is made of sentences from the documents instead."
+PRIVATE = "Cloud models were not asked, because this conversation or one of its documents is private."
 
 
 @dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """What doctor and the page show. `used` is None while answers are extractive; `advice` is empty if all is well."""
+class Source:
+    """A pool in the order of asking. `local`: what is sent there stays on this machine."""
 
-    address: str
-    reachable: bool
-    models: tuple[str, ...]  # those that chat
-    wanted: str
-    used: str | None
-    advice: str
-    checked_at: float | None = None  # seconds since 1970; None before the first look
+    name: str
+    local: bool
+    pool: Pool
+    model_for: Callable[[ModelRole], str | None]
+    window: int
+    paid: bool = False
+    max_tokens: int = 0
+    timeout: float = 0.0
 
 
 class RoutedWriter:
-    """Writer port that looks for a model server again and again, so that one that comes or goes needs no restart."""
+    """Writer port over everything that can write."""
 
-    def __init__(self, settings: OllamaSettings, server: OllamaServer, extractive: Writer) -> None:
-        self._settings = settings
-        self._server = server
+    def __init__(
+        self,
+        ollama: OllamaServers,
+        sources: Sequence[Source],
+        extractive: Writer,
+        budgets: Budgets,
+        cloud: CloudSettings,
+    ) -> None:
+        self.budgets = budgets
+        self._ollama = ollama
+        self._sources = tuple(sources)
         self._extractive = extractive
-        self._chosen: OllamaWriter | None = None
-        self._writers: dict[str, OllamaWriter] = {}  # by model; as few as the server has
-        self._status = status_of(settings, None)
-        self._looked_at: float | None = None
-        self._looking = asyncio.Lock()
+        self._cloud = cloud
+        self._prices: Mapping[str, Price] = {model: Price(*each) for model, each in cloud.prices.items()}
+        self._measured: dict[str, float] = {}  # model -> tokens it counted per token that we estimated
 
     @property
     def name(self) -> str:
-        """Who would answer now."""
-        return (self._chosen or self._extractive).name
+        """Who would answer a private question now."""
+        for source in self._sources:
+            model = source.model_for("generation") if source.local else None
+            if model is not None and source.pool.holds(model):
+                return model
+        return self._extractive.name
 
     def status(self) -> ModelStatus:
-        return self._status
+        return self._ollama.status()
+
+    async def look(self) -> ModelStatus:
+        return await self._ollama.look()
+
+    def window(self, role: ModelRole = "generation") -> int:
+        """Tokens, by our careful estimate, that fit the model which would be asked first."""
+        for source in self._sources:
+            model = source.model_for(role)
+            if model is not None and source.pool.holds(model):
+                return int(source.window / max(1.0, self._measured.get(model, 1.0)))
+        return self._sources[0].window
 
     async def write(self, request: WriteRequest) -> AsyncGenerator[Piece]:
-        """Never raises for a model's sake: falls back before the first piece, ends early with a note after it."""
-        await self.look(unless_younger_than=self._settings.probe_interval)
-        note = NO_MODEL if self._status.used is None and not self._status.reachable else self._status.advice
-        if (chosen := self._chosen) is not None:
-            shown = False
-            try:
-                async with aclosing(chosen.write(request)) as pieces:
-                    async for piece in pieces:
-                        shown = shown or bool(piece.text)
-                        yield piece
+        """Never raises for a model's sake: another one answers before the first piece; after it, it ends with a note.
+
+        Raises PromptCut: what was written then answers another question than the one that was put.
+        """
+        settings = self._ollama.settings
+        await self._ollama.look(unless_younger_than=settings.probe_interval)
+        request = replace(request, deadline=min(request.deadline, time.monotonic() + settings.timeout))
+        failures: list[str] = []
+        for source, model in self._askable(request):
+            before = len(failures)
+            async with aclosing(self._tried(source, model, request, failures)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            if len(failures) == before:
                 return
-            except (ModelUnavailable, ModelFailed) as error:
-                self._left(error)
-                if shown:
-                    yield Piece("", chosen.name, note=f"The answer may be incomplete. {error.message}")
-                    return
-                note = f"{error.message} This answer is made of sentences from the documents instead."
         async with aclosing(self._extractive.write(request)) as pieces:
             async for piece in pieces:
                 yield piece
-        yield Piece("", self._extractive.name, note=note)
+        yield Piece("", self._extractive.name, note=self._why(request, failures), offer=self._offer(request, failures))
 
-    async def look(self, *, unless_younger_than: float = 0.0) -> ModelStatus:
-        """Ask the server what it has, unless that was done a moment ago. Callers at the same time share one look."""
-        async with self._looking:
-            if self._looked_at is None or time.monotonic() - self._looked_at >= unless_younger_than:
-                models = await _models(self._server)
-                # Building a writer takes 40 ms, which the event loop is spared.
-                await asyncio.to_thread(self._choose, models)
-                self._looked_at = time.monotonic()
-        return self._status
+    def _askable(self, request: WriteRequest) -> Iterator[tuple[Source, str]]:
+        """In order: what may see the request, has a model for it, and needs nobody's word first."""
+        for source in self._sources:
+            model = source.model_for(request.role)
+            if model is not None and (source.local or self._may_leave(request)) and not self._asks(source, request):
+                yield source, model
 
-    async def keep_looking(self) -> None:
-        while True:
-            await self.look()
-            await asyncio.sleep(self._settings.probe_interval)
+    async def _tried(
+        self, source: Source, model: str, request: WriteRequest, failures: list[str]
+    ) -> AsyncGenerator[Piece]:
+        """Pieces; or, where it failed before the first one, none and one more of `failures`. Raises PromptCut."""
+        shown, earlier = False, "" if source.local else " ".join(failures)
+        write = self._paid(source, model, request) if source.paid else source.pool.write(request, model)
+        try:
+            async with aclosing(write) as pieces:
+                async for piece in pieces:
+                    shown = True
+                    if piece.tokens_in:
+                        self._measure(model, request.messages, piece.tokens_in)
+                    yield piece
+            if earlier:
+                yield Piece("", model, note=f"{earlier} {model} at {source.name} answered instead.")
+        except PromptCut:
+            raise
+        except (ModelUnavailable, ModelFailed) as error:
+            logger.warning("%s", error.message)
+            self._ollama.look_soon()
+            if shown:
+                yield Piece("", model, note=f"The answer may be incomplete. {error.message}")
+            else:
+                failures.append(error.message)
 
-    async def close(self) -> None:
-        for writer in self._writers.values():
-            await writer.close()
+    async def _paid(self, source: Source, model: str, request: WriteRequest) -> AsyncGenerator[Piece]:
+        """Reserved at the most it can cost, settled at what it did; in full where nobody knows."""
+        price = self._price(model)
+        most = price.nano(tokens.most(request.messages), source.max_tokens)
+        held = await self._reserved(source, model, request.user, most)
+        spent, last = most, Piece("")
+        try:
+            async with aclosing(source.pool.write(request, model)) as pieces:
+                async for piece in pieces:
+                    if piece.tokens_in or piece.tokens_out:
+                        spent, last = price.nano(piece.tokens_in, piece.tokens_out), piece
+                        yield replace(piece, cost=spent / NANO, note=" ".join(held.warnings))
+                    else:
+                        yield piece
+            if not last.tokens_in:  # a server that does not count: the most it can have cost
+                yield Piece("", model, cost=spent / NANO)
+        except ModelUnavailable as error:
+            if not error.details.get("sent"):
+                spent = 0
+            raise
+        finally:
+            await asyncio.shield(self._settled(held, spent, last))
 
-    def _choose(self, models: list[Model] | None) -> None:
-        before = self.name
-        picked = pick(models or [], self._settings.model)
-        if picked is None:
-            self._chosen = None
-        else:
-            if picked.name not in self._writers:
-                self._writers[picked.name] = OllamaWriter(self._settings, picked)
-            self._chosen = self._writers[picked.name]
-        self._status = status_of(self._settings, models)
-        if self.name != before:
-            logger.info("answers are now written by %s (was %s)", self.name, before)
+    async def _reserved(self, source: Source, model: str, user: str, nano: int) -> Reservation:
+        try:
+            return await self.budgets.reserve(source.name, user, model, nano, source.timeout)
+        except StoreUnavailable as error:
+            raise ModelUnavailable(f"{source.name} is not asked, since its budget cannot be read.") from error
 
-    def _left(self, error: ModelUnavailable | ModelFailed) -> None:
-        """The next question looks again, so that a dead server costs one failure only."""
-        logger.warning("%s", error.message)
-        BACKEND_FAILURES.labels("ollama").inc()
-        self._looked_at = None
+    async def _settled(self, held: Reservation, spent: int, last: Piece) -> None:
+        try:
+            await self.budgets.settle(held, spent, last.tokens_in, last.tokens_out)
+        except AegisError as error:  # what was set aside stays so, which is never too little
+            logger.error("A call to %s could not be settled: %s", held.provider, error.message)
 
+    def _price(self, model: str) -> Price:
+        if model not in self._prices:
+            raise ModelUnavailable(f"There is no price for {model}, so it is not asked. Add it to AEGIS_CLOUD__PRICES.")
+        return self._prices[model]
 
-def status_of(settings: OllamaSettings, models: list[Model] | None) -> ModelStatus:
-    """`models` is None when no server answers."""
-    picked = pick(models or [], settings.model)
-    return ModelStatus(
-        address=settings.url,
-        reachable=models is not None,
-        models=tuple(model.name for model in models or [] if model.chats),
-        wanted=settings.model,
-        used=picked.name if picked else None,
-        advice=_advice(settings, models, picked),
-        checked_at=time.time(),
-    )
+    def _may_leave(self, request: WriteRequest) -> bool:
+        return self._cloud.allowed and request.shareable
 
+    def _asks(self, source: Source, request: WriteRequest) -> bool:
+        return not source.local and self._cloud.ask and not request.agreed
 
-async def survey(settings: OllamaSettings) -> list[ModelStatus]:
-    """The configured address, then the usual others: for doctor, which names the setting when another one answers."""
-    addresses = dict.fromkeys((settings.url, *OTHER_ADDRESSES))
-    return list(await asyncio.gather(*(_status_at(settings, url) for url in addresses)))
+    def _offer(self, request: WriteRequest, failures: Sequence[str]) -> Offer | None:
+        """The first paid model that only waits for the reader's word."""
+        if not self._may_leave(request):
+            return None
+        for source in self._sources:
+            model = source.model_for(request.role)
+            if model is not None and source.paid and model in self._prices and self._asks(source, request):
+                most = self._prices[model].nano(tokens.most(request.messages), source.max_tokens)
+                return Offer(source.name, model, most / NANO, " ".join(failures) or self._missing())
+        return None
+
+    def _missing(self) -> str:
+        status = self._ollama.status()
+        return status.advice or "No model on this machine answers."
+
+    def _why(self, request: WriteRequest, failures: Sequence[str]) -> str:
+        """What the reader of an extractive answer should know."""
+        private = f" {PRIVATE}" if self._cloud.allowed and not request.shareable and self._has_cloud() else ""
+        if failures:
+            return f"{' '.join(failures)}{private} {EXTRACTS}"
+        status = self._ollama.status()
+        return (NO_MODEL if status.used is None and not status.reachable else status.advice) + private
+
+    def _has_cloud(self) -> bool:
+        return any(not source.local for source in self._sources)
+
+    def _measure(self, model: str, messages: Sequence[ChatMessage], counted: int) -> None:
+        """Keep the highest ratio of the model's own count to our estimate; a wrong one fades."""
+        ratio = counted / max(1, sum(tokens.careful(message.text) for message in messages))
+        self._measured[model] = max(ratio, 0.9 * self._measured.get(model, 0.0))
 
 
 @asynccontextmanager
-async def open_writer(settings: OllamaSettings, embed: Embed) -> AsyncGenerator[RoutedWriter]:
-    """Looks for the server in the background until closed. `embed` gives unit vectors, one row per text."""
-    async with open_server(settings.url) as server:
-        writer = RoutedWriter(settings, server, ExtractiveWriter(embed))
-        looking = asyncio.create_task(writer.keep_looking(), name="look for a model server")
-        try:
-            yield writer
-        finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
-            await writer.close()
+async def open_writer(
+    settings: Settings, database: Database, embed: Embed, clock: Callable[[], datetime]
+) -> AsyncGenerator[RoutedWriter]:
+    """Looks for servers in the background until closed. `embed` gives unit vectors, one row per text."""
+    async with AsyncExitStack() as stack:
+        ollama = await stack.enter_async_context(open_servers(settings.ollama))
+        sources = [_ollama(settings.ollama, ollama, local=True)]
+        remote = [await _remote(settings, each, stack) for each in settings.providers]
+        _named_once(remote)
+        sources += [source for source in remote if source.local]
+        if ollama.elsewhere.members:
+            sources.append(_ollama(settings.ollama, ollama, local=False))
+        sources += [source for source in remote if not source.local]
+        budgets = budgets_of(settings, database, clock)
+        if any(source.paid for source in sources):
+            await budgets.abandon()
+        yield RoutedWriter(ollama, sources, ExtractiveWriter(embed), budgets, settings.cloud)
 
 
-async def _status_at(settings: OllamaSettings, url: str) -> ModelStatus:
-    there = settings.model_copy(update={"url": url})
-    async with open_server(url) as server:
-        status = status_of(there, await _models(server))
-    if url == settings.url or not status.reachable:
-        return status
-    return ModelStatus(
-        url, True, status.models, status.wanted, status.used, f"Set AEGIS_OLLAMA__URL={url}", status.checked_at
+def budgets_of(settings: Settings, database: Database, clock: Callable[[], datetime]) -> Budgets:
+    cloud = settings.cloud
+    limits = {each.name: Limits(each.daily_budget, each.monthly_budget) for each in settings.providers}
+    user = Limits(cloud.user_daily_budget, cloud.user_monthly_budget)
+    return Budgets(database, clock, limits, user, cloud.warn_at)
+
+
+def _ollama(settings: OllamaSettings, servers: OllamaServers, *, local: bool) -> Source:
+    def model_for(role: ModelRole) -> str | None:
+        return servers.model_for(role, local=local)
+
+    name, pool = ("ollama", servers.here) if local else ("ollama elsewhere", servers.elsewhere)
+    return Source(name, local, pool, model_for, settings.num_ctx)
+
+
+async def _remote(settings: Settings, provider: AnyOpenAI, stack: AsyncExitStack) -> Source:
+    local = isinstance(provider, CompatibleSettings) and on_this_machine(provider.url, settings.ollama.trusted_hosts)
+    if not local and provider.url.startswith("http:") and not on_this_machine(provider.url):
+        raise ConfigurationError(
+            f"The address of {provider.name} in AEGIS_PROVIDERS is {provider.url}: a key and documents would cross the "
+            "network in the clear. Use https."
+        )
+    models = frozenset({provider.model, *provider.models.values()})
+    writers: dict[str, OpenAIWriter] = {}
+
+    def opened(model: str) -> OpenAIWriter:
+        if model not in writers:
+            writers[model] = OpenAIWriter(provider, model, trust_env=not on_this_machine(provider.url))
+            stack.push_async_callback(writers[model].close)
+        return writers[model]
+
+    circuit = await Circuits(provider.failures, provider.rest).of(provider.name)
+    member = Member(provider.url, circuit, opened, models, probed=False)
+    pool = Pool([member], parallel=provider.parallel, queue=provider.queue, queue_timeout=provider.queue_timeout)
+    return Source(
+        provider.name,
+        local,
+        pool,
+        provider.model_for,
+        provider.window - provider.max_tokens,
+        paid=not local,
+        max_tokens=provider.max_tokens,
+        timeout=provider.timeout + provider.queue_timeout,
     )
 
 
-async def _models(server: OllamaServer) -> list[Model] | None:
-    try:
-        return await server.models()
-    except ModelUnavailable as error:
-        logger.debug("%s", error.message)
-        return None
-
-
-def _advice(settings: OllamaSettings, models: list[Model] | None, picked: Model | None) -> str:
-    if models is None:
-        return (
-            f"No Ollama server answers at {settings.url}. Start one (`ollama serve`, then "
-            f"`ollama pull {settings.model}`) or set AEGIS_OLLAMA__URL to where it runs."
-        )
-    if picked is None:
-        return f"The Ollama server at {settings.url} has no model that chats. Run `ollama pull {settings.model}`."
-    if picked.name not in (settings.model, f"{settings.model}:latest"):
-        return (
-            f"The Ollama server has no {settings.model}; {picked.name} is used. "
-            f"Run `ollama pull {settings.model}` or set AEGIS_OLLAMA__MODEL={picked.name}."
-        )
-    return ""
+def _named_once(sources: Sequence[Source]) -> None:
+    names = [source.name for source in sources]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigurationError(f"Two entries of AEGIS_PROVIDERS are called {twice}: give each a name of its own.")

@@ -80,7 +80,7 @@ def _default(info: FieldInfo) -> str:
         return "required"
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
-    if isinstance(value, bool | tuple):
+    if isinstance(value, bool | tuple | dict):
         return f"`{json.dumps(value)}`"
     return f"`{value}`" if value not in ("", None) else "empty"
 
@@ -93,6 +93,8 @@ def _allowed(info: FieldInfo) -> str:
         return "`true`, `false`"
     if get_origin(annotation) is tuple:
         return "JSON list"
+    if get_origin(annotation) is dict:
+        return "JSON object"
     plain = next(each for each in (get_args(annotation) or (annotation,)) if each is not NoneType)
     return f"{PLAIN[plain]}{_bounds(info)}"
 
@@ -117,6 +119,7 @@ class Heading(Enum):
     blobs = "Original files"
     embedder = "Embeddings"
     ollama = "Language model"
+    cloud = "Cloud providers"
     retrieval = "Retrieval"
     ingestion = "Ingestion"
     chat = "Chat"

@@ -16,6 +16,8 @@ from aegis.database.migrations import HERE, config
 TABLES = (
     "aegis.database.outbox",
     "aegis.database.leases",
+    "inference.budgets",
+    "inference.sharing",
     "retrieval.catalogue",
     "retrieval.indexes",
     "retrieval.ingestion.publishing",

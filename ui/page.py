@@ -34,6 +34,7 @@ def register() -> None:
     cl.data_layer(History)
     cl.set_starters(_starters)
     cl.on_chat_resume(_come_back)
+    cl.action_callback("agree")(_agree)
     sio.on("client_message", _message)
     sio.on("stop", _stop)
 
@@ -81,10 +82,23 @@ async def _answer(session: WebsocketSession, payload: dict[str, Any]) -> None:
         await emitter.task_end()
 
 
-async def _ask(session: WebsocketSession, text: str, question_id: str) -> None:
+async def _agree(action: cl.Action) -> None:
+    """Ask the question of a turn again, now with a paid call of a cloud model."""
+    session = cl.context.session
+    if not isinstance(session, WebsocketSession):
+        return
+    scope = await viewer.scope()
+    turn = await viewer.services().conversations.turn(scope, str(action.payload.get("turn")))
+    question_id, emitter = new_id(), _emitter(session)
+    frame = Frame(turn.id, session.thread_id, question_id, render.moment(None))
+    await emitter.send_step(render.question(frame, turn.question, scope.user))
+    await _ask(session, turn.question, question_id, agreed=True)
+
+
+async def _ask(session: WebsocketSession, text: str, question_id: str, *, agreed: bool = False) -> None:
     scope, fresh = await viewer.scope(), text.startswith(FRESH)
     text = text.removeprefix(FRESH) if fresh else text
-    run = await viewer.answering().ask(scope, text, conversation_id=session.thread_id, fresh=fresh)
+    run = await viewer.answering().ask(scope, text, conversation_id=session.thread_id, fresh=fresh, agreed=agreed)
     await _tell_news(session, scope, question_id)
     # The conversation exists from here on: the sidebar looks again, and the address leads back to it.
     await _interacted(session, run.conversation_id)

@@ -142,10 +142,12 @@ def sources(frame: Frame, turn: Turn, followups: Sequence[str] = ()) -> Shown | 
     ]
     citations = _by_marker(turn)
     standing = turn.abstained and turn.state == "done" and turn.route in ("retrieve", "relate")
-    if not (citations or notes or followups or standing):
+    told, offer = written_by(turn), dict(turn.offer) if turn.offer else None
+    if not (citations or notes or followups or standing or told):
         return None
     props = {"turn": turn.id, "citations": citations, "notes": notes, "followups": list(followups)}
     props |= {"fresh": turn.question if turn.cached else None, "standing": standing}
+    props |= {"told": told, "offer": offer}
     return element(frame.part("sources"), frame.thread_id, "Sources", frame.part("answer"), props)
 
 
@@ -155,6 +157,17 @@ def _from_cache(turn: Turn) -> list[str]:
     when = str(turn.cached["answered_at"])[:16].replace("T", " ")
     like = f" to “{turn.cached['question']}”" if turn.cached["near"] else ""
     return [f"Known answer: given{like} on {when} UTC, and its sources are still the same."]
+
+
+def written_by(turn: Turn) -> str:
+    """Model, tokens, time to the first token and cost on one line; empty where no model wrote."""
+    if not is_model(turn.model):
+        return ""
+    said = [turn.model, f"{turn.tokens_in} + {turn.tokens_out} tokens"]
+    if turn.first_token_ms is not None:
+        said.append(f"first token after {_duration(turn.first_token_ms)}")
+    said.append(f"${turn.cost:.6f}" if turn.cost else "no cost")
+    return " · ".join(said)
 
 
 def element(identifier: str, thread_id: str, name: str, for_id: str, props: Mapping[str, Any]) -> Shown:

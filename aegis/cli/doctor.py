@@ -22,7 +22,7 @@ from aegis.folder import FORMAT, current_owner, recorded_format
 from aegis.settings import EdgeSettings, EmbedderSettings, Settings, SQLiteSettings, WordLlamaSettings
 
 if TYPE_CHECKING:
-    from inference.routing import ModelStatus
+    from inference.ollama_servers import ModelStatus
 
 ENOUGH_DISK = 2 * 1024**3
 
@@ -174,7 +174,7 @@ def _port(settings: Settings) -> Finding:
 
 
 async def _model_servers(settings: Settings) -> list[Finding]:
-    from inference.routing import survey
+    from inference.ollama_servers import survey
 
     configured, *others = await survey(settings.ollama)
     findings = [_model_server(configured)]

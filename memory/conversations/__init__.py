@@ -69,7 +69,9 @@ class Turn:
     model: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
-    cost: float = 0.0
+    cost: float = 0.0  # US dollars
+    first_token_ms: float | None = None  # from the call of the model to its first token
+    offer: Mapping[str, Any] | None = None  # a paid call that only needs the reader's word: see inference.Offer
     epoch: int = 0
     timings: Mapping[str, float] = field(default_factory=dict[str, float])  # node -> milliseconds
     steps: tuple[Mapping[str, Any], ...] = ()  # what each node found, as the page showed it
@@ -204,6 +206,9 @@ def told(turn: Turn) -> dict[str, Any]:
         "tokens_in": turn.tokens_in,
         "tokens_out": turn.tokens_out,
         "cost": turn.cost,
+        "first_token_ms": turn.first_token_ms,
+        "prompt_version": turn.prompt_version,
+        "offer": dict(turn.offer) if turn.offer else None,
         "epoch": turn.epoch,
         "notes": list(turn.notes),
         "cached": dict(turn.cached) if turn.cached else None,

@@ -49,6 +49,9 @@ async def test_tokens_are_streamed_and_counted() -> None:
         "model": "m",
         "tokens_in": 40,
         "tokens_out": 5,
+        "cost": 0.0,
+        "first_token_ms": None,
+        "offer": None,
         "notes": ["be careful"],
     }
 

@@ -8,10 +8,11 @@ from datetime import timedelta
 
 from aegis.errors import StoreUnavailable
 from aegis.scope import Scope
-from agents.prompts import answer_messages, said, tokens
+from agents.prompts import answer_messages, said
 from agents.state import Context
 from agents.window import Window
 from inference import Passage
+from inference.tokens import careful
 from memory.conversations import RECENT, Found, Turn
 from tests.memory.conversations.talks import START, answered, asked
 
@@ -43,7 +44,7 @@ def told(number: int, words: int = 3) -> Turn:
 
 
 def size(turn: Turn) -> int:
-    return tokens(said(turn.question, turn.answer))
+    return careful(said(turn.question, turn.answer))
 
 
 async def test_the_newest_that_fit_stand_in_their_order_and_none_is_cut() -> None:

@@ -137,6 +137,7 @@ async def test_chat_as_json(client_of: Open) -> None:
             "known_at": 4,
             "filters": {"tag": ["x"]},
             "fresh": False,
+            "agreed": False,
         }
     ]
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Generator
+from datetime import UTC, datetime
 
 import pytest
 
-from aegis.settings import OllamaSettings
+from aegis.database import Database
+from aegis.settings import OllamaSettings, Settings
 from inference import Piece, WriteRequest
 from inference.extractive import Embed
-from inference.routing import RoutedWriter, open_writer, survey
+from inference.ollama_servers import survey
+from inference.routing import RoutedWriter, open_writer
 from tests.inference.test_writer_contract import REQUEST
 from tests.servers.ollama import Fault, OllamaLike, running_ollama_like
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 @pytest.fixture
@@ -23,9 +30,9 @@ def server() -> Generator[OllamaLike]:
 
 
 @pytest.fixture
-async def routed(server: OllamaLike, embed: Embed) -> AsyncGenerator[RoutedWriter]:
-    settings = OllamaSettings(url=server.url, probe_interval=0.1, timeout=3, first_token_timeout=0.5)
-    async with open_writer(settings, embed) as writer:
+async def routed(server: OllamaLike, database: Database, embed: Embed) -> AsyncGenerator[RoutedWriter]:
+    ollama = OllamaSettings(url=server.url, probe_interval=0.1, timeout=3, first_token_timeout=0.5)
+    async with open_writer(Settings(ollama=ollama), database, embed, now) as writer:
         yield writer
 
 
@@ -123,7 +130,7 @@ async def test_stopping_a_routed_answer_stops_the_model(routed: RoutedWriter, se
 
 async def test_survey_finds_the_server_elsewhere(server: OllamaLike, monkeypatch: pytest.MonkeyPatch) -> None:
     server.start()
-    monkeypatch.setattr("inference.routing.OTHER_ADDRESSES", (server.url,))
+    monkeypatch.setattr("inference.ollama_servers.OTHER_ADDRESSES", (server.url,))
     configured, other = await survey(OllamaSettings(url="http://127.0.0.1:9"))
     assert not configured.reachable
     assert other.advice == f"Set AEGIS_OLLAMA__URL={server.url}"

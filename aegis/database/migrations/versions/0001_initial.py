@@ -26,6 +26,13 @@ def upgrade() -> None:
         batch_op.create_index("ix_aliases_group_key", ["group_id", "key"], unique=False)
 
     op.create_table(
+        "budgets",
+        sa.Column("subject", sa.String(length=140), nullable=False),
+        sa.Column("period", sa.String(length=10), nullable=False),
+        sa.Column("held", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", "period", name=op.f("pk_budgets")),
+    )
+    op.create_table(
         "conversations",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("owner", sa.String(length=120), nullable=False),
@@ -259,6 +266,30 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_refused_facts_group_id"), ["group_id"], unique=False)
 
     op.create_table(
+        "shareable_conversations",
+        sa.Column("conversation_id", sa.String(length=36), nullable=False),
+        sa.Column("owner", sa.String(length=120), nullable=False),
+        sa.Column("marked_at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.PrimaryKeyConstraint("conversation_id", "owner", name=op.f("pk_shareable_conversations")),
+    )
+    op.create_table(
+        "spendings",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("provider", sa.String(length=40), nullable=False),
+        sa.Column("owner", sa.String(length=120), nullable=False),
+        sa.Column("model", sa.String(length=200), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("nano_dollars", sa.BigInteger(), nullable=False),
+        sa.Column("tokens_in", sa.Integer(), nullable=False),
+        sa.Column("tokens_out", sa.Integer(), nullable=False),
+        sa.Column("day", sa.String(length=10), nullable=False),
+        sa.Column("leased_until", aegis.database.schema.Timestamp(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_spendings")),
+    )
+    with op.batch_alter_table("spendings", schema=None) as batch_op:
+        batch_op.create_index("ix_spendings_state_leased", ["state", "leased_until"], unique=False)
+
+    op.create_table(
         "standing_questions",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("owner", sa.String(length=120), nullable=False),
@@ -477,6 +508,11 @@ def downgrade() -> None:
         batch_op.drop_index("ix_standing_questions_owner")
 
     op.drop_table("standing_questions")
+    with op.batch_alter_table("spendings", schema=None) as batch_op:
+        batch_op.drop_index("ix_spendings_state_leased")
+
+    op.drop_table("spendings")
+    op.drop_table("shareable_conversations")
     with op.batch_alter_table("refused_facts", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_refused_facts_group_id"))
 
@@ -538,6 +574,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_conversations_owner_updated")
 
     op.drop_table("conversations")
+    op.drop_table("budgets")
     with op.batch_alter_table("aliases", schema=None) as batch_op:
         batch_op.drop_index("ix_aliases_group_key")
 

@@ -4,7 +4,7 @@ import { useSetRecoilState } from 'recoil'
 import { sideViewState } from '@chainlit/react-client'
 
 export default function Sources() {
-  const { turn, citations, notes, followups, fresh, standing } = props
+  const { turn, citations, notes, followups, fresh, standing, told, offer } = props
   const [kept, setKept] = useState('')
   const setSideView = useSetRecoilState(sideViewState)
 
@@ -71,6 +71,18 @@ export default function Sources() {
       {notes.map((note) => (
         <p key={note} className="aegis-note">{note}</p>
       ))}
+      {told && <p className="aegis-told">{told}</p>}
+      {offer && (
+        <div className="aegis-followups" aria-label="Ask a cloud model">
+          <p className="aegis-note">
+            {offer.model} at {offer.provider} could answer: your question and the passages above would be sent there,
+            for at most ${offer.cost.toFixed(6)}. {offer.reason}
+          </p>
+          <button type="button" className="aegis-followup" onClick={() => callAction({ name: 'agree', payload: { turn } })}>
+            Ask {offer.model}
+          </button>
+        </div>
+      )}
       {fresh && (
         <button type="button" className="aegis-followup" onClick={() => sendUserMessage(`/fresh ${fresh}`)}>
           Answer anew

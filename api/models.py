@@ -1,0 +1,25 @@
+"""Which models answer, and what is spent of the budgets that cloud calls are held against."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.responses import Response
+
+from api import deps
+from api.encoding import Json, StrictRoute
+from api.schemas import ModelsAnswer
+from inference.routing import RoutedWriter
+
+router = APIRouter(prefix="/api/v1/models", tags=["models"], route_class=StrictRoute)
+
+
+@router.get("", response_model=ModelsAnswer)
+async def models(scope: deps.ScopeOf, writer: Annotated[RoutedWriter, Depends(deps.writer)]) -> Response:
+    """Model servers with their state, and every budget with what is spent or set aside of it."""
+    status = writer.status()
+    used = [asdict(each) | {"share": round(each.share, 4)} for each in await writer.budgets.used(scope.user)]
+    servers = [asdict(server) for server in status.servers]
+    return Json({"answers": writer.name, "advice": status.advice, "servers": servers, "budgets": used})
