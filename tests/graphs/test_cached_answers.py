@@ -121,6 +121,9 @@ class NoConversations:
     async def history(self, *_: Any, **__: Any) -> list[Any]:
         return []
 
+    async def recent(self, *_: Any, **__: Any) -> list[Any]:
+        return []
+
     async def mentioning(self, *_: Any, **__: Any) -> list[Any]:
         return []
 
