@@ -523,7 +523,7 @@ class FactBody(Body):
     """A correction (any of the first six), or `confirmed`, or `forbidden` with a reason."""
 
     text: Annotated[Filled, Field(max_length=2000)] | None = None
-    relation: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,119}$")] | None = None
+    relation: Annotated[str, Field(max_length=120, pattern=r"^[A-Z][A-Z0-9_]{0,119}$")] | None = None
     source: Name | None = None
     target: Name | None = None
     valid_at: Moment | None = None

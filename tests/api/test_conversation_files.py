@@ -100,9 +100,16 @@ async def test_markdown_is_for_reading(client_of: Open, kept: TieredConversation
         ('{"format": 2, "conversation": {}}', "format 2"),
         ('{"format": 1, "conversation": {"id": "x"}}', "Line 1: id"),
         ("HEAD\n" + json.dumps({"turn": {"id": "x", "question": "y"}}), "Line 2: 'x' is no turn id"),
-        ("HEAD\n" + json.dumps({"turn": {"id": new_id(), "question": 7}}), "Line 2: question"),
+        (
+            "HEAD\n" + json.dumps({"turn": {"id": "00000000-0000-7000-8000-000000000001", "question": 7}}),
+            "Line 2: question",
+        ),
         ("HEAD\n" + json.dumps({"turn": [1]}), "Line 2: id"),
-        ("HEAD\n" + json.dumps({"turn": {"id": new_id(), "question": "y" * 1_000_001}}), "more than a turn can"),
+        (
+            "HEAD\n"
+            + json.dumps({"turn": {"id": "00000000-0000-7000-8000-000000000001", "question": "y" * 1_000_001}}),
+            "more than a turn can",
+        ),
     ],
 )
 async def test_a_file_that_cannot_be_taken_in_is_told_by_its_line(
