@@ -149,7 +149,7 @@ async def test_the_real_server_cuts_in_silence_and_we_notice(ollama_url: str) ->
 async def test_the_real_server_lists_its_model(ollama_url: str) -> None:
     async with open_server(ollama_url) as server:
         models = await server.models()
-    assert pick(models, "tiny") == Model("tiny:latest", chats=True)
+    assert pick(models, "tiny") == Model("tiny:latest", chats=True, context=8192)
 
 
 async def _drained(pieces: AsyncGenerator[Piece]) -> None:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,33 +36,67 @@ PARAMETER num_predict 24
 """
 
 
+@dataclass
+class OllamaReal:
+    """The server, its folder and its log; it can be stopped and started again on its port."""
+
+    binary: Path
+    folder: Path
+    address: str
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ.get("PATH", ""),
+            "HOME": str(self.folder),
+            "OLLAMA_HOST": self.address,
+            "OLLAMA_MODELS": str(self.folder / "models"),
+            "OLLAMA_NUM_PARALLEL": "2",
+        }
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text("utf-8", "replace")
+
+    def start(self) -> None:
+        command = [self.binary, "serve"]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=subprocess.STDOUT)
+        _wait(self.url, self.process, self.folder / "log")
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+
+
 @contextmanager
 def running_ollama() -> Generator[str]:
     """Its address; it has one model, `MODEL`. Raises ServerMissing where it cannot be built or started."""
-    binary = built()
-    folder = Path(tempfile.mkdtemp(prefix="aegis-ollama-"))
-    address = f"127.0.0.1:{free_port()}"
-    environment = {
-        "PATH": os.environ.get("PATH", ""),
-        "HOME": str(folder),
-        "OLLAMA_HOST": address,
-        "OLLAMA_MODELS": str(folder / "models"),
-        "OLLAMA_NUM_PARALLEL": "2",
-    }
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([binary, "serve"], env=environment, stdout=log, stderr=subprocess.STDOUT)
+    with running_server() as server:
+        yield server.url
+
+
+@contextmanager
+def running_server() -> Generator[OllamaReal]:
+    """The same, to be stopped and started. Raises ServerMissing."""
+    server = OllamaReal(built(), Path(tempfile.mkdtemp(prefix="aegis-ollama-")), f"127.0.0.1:{free_port()}")
     try:
-        _wait(f"http://{address}", process, folder / "log")
-        _add_model(binary, folder, environment)
-        yield f"http://{address}"
+        server.start()
+        _add_model(server.binary, server.folder, server.environment)
+        yield server
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
-        shutil.rmtree(folder, ignore_errors=True)
+        server.stop()
+        shutil.rmtree(server.folder, ignore_errors=True)
 
 
 def built() -> Path:
