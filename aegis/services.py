@@ -264,8 +264,8 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     together = Projections(index, drawing)
     learning = Projection(outbox, Learner(database, outbox), leases, _now)
     await stack.enter_async_context(running(database, outbox, [learning] if drawing is None else [drawing, learning]))
-    confirming = [index] if drawing is None else [index, drawing]
-    publisher = Publisher(database, catalogue, outbox, leases, confirming, _now)
+    followers = () if drawing is None else (drawing,)
+    publisher = Publisher(database, catalogue, outbox, leases, [index], _now, followers)
     ingestion, eraser = await _open_ingestion(
         settings, database, outbox, catalogue, blobs, index, publisher, holder, stack
     )

@@ -290,6 +290,15 @@ class AnswerCacheSettings(Section):
     hot: int = Field(default=100, ge=1, description="Of these, kept in each process.")
 
 
+class AdmissionSettings(Section):
+    searches: int = Field(default=16, ge=1, description="Searches worked on at a time; more make each slower.")
+    patience: float = Field(default=0.25, ge=0, description="Seconds a search waits for its turn before 503.")
+    uploads: int = Field(default=8, ge=1, description="Ingestion requests received at a time.")
+    upload_patience: float = Field(
+        default=30, ge=0, description="Seconds an ingestion request waits for its turn before 503."
+    )
+
+
 Database = Annotated[
     Annotated[SQLiteSettings, Tag("sqlite")] | Annotated[PostgresSettings, Tag("postgres")], _kind("sqlite")
 ]
@@ -350,6 +359,7 @@ class Settings(BaseSettings):
     ingestion: IngestionSettings = IngestionSettings()
     chat: ChatSettings = ChatSettings()
     answer_cache: AnswerCacheSettings = AnswerCacheSettings()
+    admission: AdmissionSettings = AdmissionSettings()
 
     @property
     def folder(self) -> Path:

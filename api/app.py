@@ -32,6 +32,7 @@ from api import (
     questions,
     retrieval,
 )
+from api.admission import Admission, gates_of
 from api.draining import Draining, Gate
 from api.guard import Guard, policy_of
 from api.hosting import Hosting
@@ -84,6 +85,7 @@ def configure(app: FastAPI, settings: Settings) -> None:
     app.state.policy = policy_of(settings)
     app.state.limits = limits_for(settings.ingestion.max_file_bytes)
     app.state.gate = Gate()
+    app.state.gates = gates_of(settings.admission)
     # One form's files are read into memory at a time; others wait with theirs on disk.
     app.state.reading = asyncio.Semaphore(1)
     telemetry.BUILD.labels(health.VERSION).set(1)
@@ -111,6 +113,7 @@ def create_app(lifespan: Lifespan = lifespan) -> FastAPI:
             Middleware(RequestIds),
             Middleware(Guard),
             Middleware(Draining),
+            Middleware(Admission),
             Middleware(BodyLimit),
         ],
     )

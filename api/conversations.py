@@ -92,7 +92,7 @@ async def conversation(
     kept: KeptOf,
     recalls: RecallsOf,
     limit: deps.Limit = 100,
-    cursor: Annotated[int, Query(ge=0, description="`next` of the page before")] = 0,
+    cursor: deps.Place = 0,
 ) -> Response:
     """The conversation with its turns, oldest first."""
     found = await kept.get(scope, conversation_id)

@@ -132,5 +132,7 @@ ScopeOf = Annotated[Scope, Depends(scope_of)]
 SettingsOf = Annotated[Settings, Depends(settings)]
 Limit = Annotated[int, Query(ge=1, le=500, description="Most items of a page")]
 Cursor = Annotated[str, Query(max_length=200, pattern=r"^[A-Za-z0-9_.:|+-]*$", description="`next` of the page before")]
+MOST = 2**31 - 1  # what every store takes as a whole number
+Place = Annotated[int, Query(ge=0, le=MOST, description="`next` of the page before")]
 NO_NUL = r"^[^\x00]*$"  # PostgreSQL takes none
 Id = Annotated[str, Path(max_length=64, pattern=NO_NUL)]

@@ -58,13 +58,13 @@ async def text(
     version: Annotated[
         str | None, Query(max_length=64, pattern=deps.NO_NUL, description="A version id, as citations name it")
     ] = None,
-    start: Annotated[int, Query(ge=0)] = 0,
-    end: Annotated[int | None, Query(ge=0)] = None,
+    start: Annotated[int, Query(ge=0, le=deps.MOST)] = 0,
+    end: Annotated[int | None, Query(ge=0, le=deps.MOST)] = None,
 ) -> Response:
     """The text that spans count in (code points), or the part from `start` to `end` of it."""
     version_id = version or (await catalogue.document(scope, document_id)).version_id
-    whole = await catalogue.text(scope, document_id, version_id)
-    stop = len(whole) if end is None else min(end, len(whole))
+    part, chars = await catalogue.text_part(scope, document_id, version_id, start, end)
+    stop = chars if end is None else min(end, chars)
     if start > stop:
         raise InvalidInput(f"start is {start}, behind the end ({stop}).", start=start, end=stop)
     return Json(
@@ -73,8 +73,8 @@ async def text(
             "version_id": version_id,
             "start": start,
             "end": stop,
-            "chars": len(whole),
-            "text": whole[start:stop],
+            "chars": chars,
+            "text": part,
         }
     )
 

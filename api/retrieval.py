@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter
 from pydantic import ValidationError as PydanticError
@@ -329,12 +329,12 @@ async def files(
     scope: deps.ScopeOf,
     ingestion: Jobs,
     limit: deps.Limit = 100,
-    cursor: Annotated[int, Query(ge=0, description="`next` of the page before")] = 0,
+    cursor: deps.Place = 0,
 ) -> Response:
     """What became of each file."""
-    found = await ingestion.files(scope, job_id)
-    page = found[cursor : cursor + limit]
-    more = cursor + limit < len(found)
+    found = await ingestion.files(scope, job_id, after=cursor, limit=limit + 1)
+    page = found[:limit]
+    more = len(found) > limit
     answers = [FileAnswer.model_validate(report).model_dump() for report in page]
     return Json({"reports": answers, "next": str(cursor + limit) if more else None})
 

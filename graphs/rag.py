@@ -15,7 +15,9 @@ the answer cache runs again, to see whether an answer would rest on the same sou
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 
 from langgraph.graph import END, START, StateGraph
@@ -47,6 +49,8 @@ class Nodes:
     remember: Node
 
 
+AT_ONCE = 4  # steps of all runs that compute at a time, so that searches come in between; writing mostly waits
+
 Graph = StateGraph[State, Context, State, State]
 
 
@@ -57,8 +61,15 @@ WRITING = ("generate", "verify")
 def build(nodes: Nodes, scopes: Scopes, *, rewrites: int = 1) -> Graph:
     """`rewrites` bounds the loop: at most so many new attempts."""
     graph: Graph = StateGraph(State, context_schema=Context)
+    room = asyncio.Semaphore(AT_ONCE)
     for field in fields(nodes):
-        step = Step(field.name, getattr(nodes, field.name), scopes, first=field.name == "condense")
+        step = Step(
+            field.name,
+            getattr(nodes, field.name),
+            scopes,
+            first=field.name == "condense",
+            room=nullcontext() if field.name == "generate" else room,
+        )
         graph.add_node(field.name, step)  # pyright: ignore[reportArgumentType] - LangGraph takes any callable
     _wire_search(graph, rewrites, "generate", "abstain")
     for start, end in (

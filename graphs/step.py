@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from langgraph.runtime import Runtime
@@ -33,18 +34,21 @@ class Node(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """`first`: forgets what an earlier run left in the state, where a checkpointer keeps it (`langgraph dev`)."""
+    """`first`: forgets what an earlier run left in the state, where a checkpointer keeps it (`langgraph dev`).
+    `room`: entered while it works."""
 
     name: str
     node: Node
     scopes: Scopes
     first: bool = False
+    room: AbstractAsyncContextManager[Any] = field(default_factory=nullcontext[None])
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         runtime.stream_writer(_event(self.name, "start"))
-        started = time.perf_counter()
-        changes = await self.node(state, await self._resolved(runtime))
-        took = time.perf_counter() - started
+        async with self.room:
+            started = time.perf_counter()
+            changes = await self.node(state, await self._resolved(runtime))
+            took = time.perf_counter() - started
         telemetry.NODE_SECONDS.labels(self.name).observe(took)
         return self._with_step(changes, _event(self.name, "end", changes, round(took * 1000, 3)), runtime)
 

@@ -290,25 +290,34 @@ class Catalogue:
         return await self._entries(scope, await self._at(epoch), documents.c.id > after, limit=limit)
 
     async def text(self, scope: Scope, document_id: str, version_id: str | None = None) -> str:
-        """The whole text that spans count in; of the visible version unless another is named."""
+        """The whole text that spans count in; of the visible version unless another is named. Raises NotFound."""
         if version_id is None:
             version_id = (await self.document(scope, document_id)).version_id
-        query = (
-            select(texts.c.text)
-            .join(versions, versions.c.id == texts.c.version_id)
+        return (await self.text_part(scope, document_id, version_id))[0]
+
+    async def text_part(
+        self, scope: Scope, document_id: str, version_id: str, start: int = 0, end: int | None = None
+    ) -> tuple[str, int]:
+        """text[start:end] of this version, and how many characters the whole has. Raises NotFound."""
+        seen = (
+            select(versions.c.chars)
             .join(documents, documents.c.id == versions.c.document_id)
             .where(
-                texts.c.version_id == version_id,
+                versions.c.id == version_id,
                 versions.c.document_id == document_id,
                 documents.c.collection.in_(scope.collections),
             )
-            .order_by(texts.c.start)
         )
         async with self._database.read() as connection:
-            parts = [row[0] for row in await connection.execute(query)]
-        if not parts:
-            raise NotFound(f"There is no document {document_id}.", document_id=document_id)
-        return "".join(parts)
+            chars = (await connection.execute(seen)).scalar_one_or_none()
+            if chars is None:
+                raise NotFound(f"There is no document {document_id}.", document_id=document_id)
+            stop = chars if end is None else end
+            held = and_(texts.c.version_id == version_id, texts.c.start > start - TEXT_PART, texts.c.start < stop)
+            query = select(texts.c.start, texts.c.text).where(held).order_by(texts.c.start)
+            parts = (await connection.execute(query)).all()
+        first = parts[0].start if parts else 0
+        return "".join(part.text for part in parts)[start - first : max(0, stop - first)], chars
 
     async def newest(self, version_ids: Sequence[str]) -> datetime | None:
         """When the youngest of these versions was taken in; None where one of them is gone."""

@@ -124,6 +124,7 @@ class Heading(Enum):
     ingestion = "Ingestion"
     chat = "Chat"
     answer_cache = "Answer cache"
+    admission = "Admission: how much at a time"
 
 
 def table() -> str:

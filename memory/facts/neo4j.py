@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString, cast
@@ -33,6 +34,7 @@ from memory.facts.store import BATCH, TOPIC, batches, column, groups_of
 from memory.facts.tables import entities, facts, groups
 
 WRITE_PATIENCE = 6  # a batch of writes may take this many times as long as a question
+RETRY = 5.0  # seconds in which questions do not wait for a graph that did not answer
 SPARE = 4  # times the limit is fetched, as some of it may not be visible
 ATTEMPTS = 8  # paths tried over others' facts before the tables are asked
 
@@ -101,12 +103,20 @@ class Neo4jGraph:
         self.timeout = settings.timeout
         self.driver = QuietNeo4jDriver(settings)
         self.failures = 0  # times it did not answer
+        self._away_until = 0.0
         self._prepared = False
 
     async def ask(self, query: str, **parameters: Any) -> list[Any]:
         async with self._guarded(self.timeout):
             result = await self.driver.execute_query(cast(LiteralString, query), params=parameters)
+        self._away_until = 0.0
         return list(result.records)
+
+    async def answer(self, query: str, **parameters: Any) -> list[Any]:
+        """`ask` for somebody who waits: right after a failure the graph is not tried again."""
+        if time.monotonic() < self._away_until:
+            raise GraphUnavailable("Neo4j does not answer; it is asked again in a few seconds.")
+        return await self.ask(query, **parameters)
 
     async def save(self, nodes: Sequence[Any], edges: Sequence[Any]) -> None:
         async with self._guarded(self.timeout * WRITE_PATIENCE):
@@ -129,6 +139,7 @@ class Neo4jGraph:
                 yield
         except (DriverError, Neo4jError, OSError, TimeoutError) as error:
             self.failures += 1
+            self._away_until = time.monotonic() + RETRY
             raise GraphUnavailable(f"Neo4j does not answer: {type(error).__name__}: {error}") from error
 
 
@@ -229,7 +240,7 @@ class Neo4jNeighbourhoods:
 
     async def around(self, scope: Scope, entity_ids: Sequence[str], *, hops: int = 1, limit: int = 50) -> Neighbourhood:
         starts = await self._tables.entities(scope, entity_ids)
-        records = await self._graph.ask(
+        records = await self._graph.answer(
             _AROUND.format(hops=min(max(hops, 1), MAX_HOPS)),
             starts=[entity.id for entity in starts],
             groups=groups_of(scope),
@@ -244,7 +255,7 @@ class Neo4jNeighbourhoods:
         not_seen: list[str] = []
         query = _PATH.format(hops=min(max(hops, 1), MAX_HOPS))
         for _ in range(ATTEMPTS):
-            records = await self._graph.ask(query, start=start, end=end, groups=groups_of(scope), not_seen=not_seen)
+            records = await self._graph.answer(query, start=start, end=end, groups=groups_of(scope), not_seen=not_seen)
             if not records:
                 return Neighbourhood((), ())
             ids = list(records[0]["ids"])

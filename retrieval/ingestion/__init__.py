@@ -66,7 +66,11 @@ class Ingestion(Protocol):
         """Newest first; those older than the job `before`."""
         ...
 
-    async def files(self, scope: Scope, job_id: str) -> Sequence[FileReport]: ...
+    async def files(
+        self, scope: Scope, job_id: str, *, after: int = 0, limit: int | None = None
+    ) -> Sequence[FileReport]:
+        """What became of each file, those from number `after` on."""
+        ...
 
     def watch(self, scope: Scope, job_id: str) -> AsyncGenerator[Job]:
         """The job at each change, at most 5 a second; ends with its final state."""

@@ -65,8 +65,10 @@ class Intake:
     async def jobs(self, scope: Scope, *, limit: int = 50, before: str = "") -> Sequence[Job]:
         return await self._jobs.jobs(scope, limit, before)
 
-    async def files(self, scope: Scope, job_id: str) -> Sequence[FileReport]:
-        return await self._jobs.reports(scope, job_id)
+    async def files(
+        self, scope: Scope, job_id: str, *, after: int = 0, limit: int | None = None
+    ) -> Sequence[FileReport]:
+        return await self._jobs.reports(scope, job_id, after, limit)
 
     async def last_report(self, scope: Scope, document_id: str) -> FileReport | None:
         return await self._jobs.last_report(scope, document_id)

@@ -411,9 +411,11 @@ class JobTable:
         mine = jobs.c.owner == scope.user
         return await self._jobs(and_(mine, jobs.c.id < before) if before else mine, limit)
 
-    async def reports(self, scope: Scope, job_id: str) -> list[FileReport]:
+    async def reports(self, scope: Scope, job_id: str, after: int = 0, limit: int | None = None) -> list[FileReport]:
+        """In the order of the files; a page of them, where it ends by `limit`."""
         await self.job(scope, job_id)
-        query = _reported().where(job_files.c.job_id == job_id).order_by(job_files.c.ordinal)
+        place = job_files.c.ordinal
+        query = _reported().where(job_files.c.job_id == job_id, place >= after).order_by(place).limit(limit)
         async with self.database.read() as connection:
             return [_report(row) for row in (await connection.execute(query)).mappings()]
 

@@ -1,8 +1,8 @@
 """Publishing: versions become visible, and those they replace invisible, in one step for every reader.
 
 The catalogue's epoch is what readers see by. A publication writes its row, gives its versions `visible_from` and the
-replaced ones `visible_until` of the epoch to come, tells the projections, waits until each has confirmed, and only
-then raises the epoch. One publication at a time, by a lease; one that was cut off is finished by the next publisher.
+replaced ones `visible_until` of the epoch to come, tells the projections, waits until each that must has confirmed,
+and only then raises the epoch. One publication at a time, by a lease; one cut off is finished by the next publisher.
 
 Erasing old versions for good is `Versions.discard` after their last epoch has been given up.
 """
@@ -32,6 +32,7 @@ LEASE = "publishing"
 LEASE_SECONDS = 30.0
 SLICE = 8  # versions of one transaction: their rows may be long
 LIMIT = 200  # versions of one publication
+GRACE = 2.0  # seconds that a publication waits for projections it does not depend on
 _EPOCH_ROW = 1
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,13 @@ class Confirms(Protocol):
         ...
 
 
+class Follows(Confirms, Protocol):
+    @property
+    def failure(self) -> str | None:
+        """Why it is behind, None while all goes well."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Publication:
     epoch: int
@@ -62,19 +70,23 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
+    """`projections` must confirm: what they show is what an epoch says. `followers` may be behind: what they answer is
+    checked against the relational store, so one that is away delays nobody and catches up when it is back."""
+
     database: Database
     catalogue: Catalogue
     outbox: Outbox
     leases: Leases | None  # None where the data folder has one owner anyway
     projections: Sequence[Confirms]
     now: Callable[[], datetime]
+    followers: Sequence[Follows] = ()
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def publish(self, shown: Sequence[str] = (), hidden: Sequence[str] = ()) -> int:
         """Show these versions and hide these documents; the epoch from which it is so.
 
         At most one version of a document at a time, and at most LIMIT in all. Safe to repeat: a version that has
-        been published already is passed over. Waits as long as a projection cannot be reached.
+        been published already is passed over. Waits as long as a projection that must confirm cannot be reached.
         """
         async with self._alone():
             await self.finish()
@@ -128,7 +140,14 @@ class Publisher:
             await self._hide(publication.epoch, publication.hidden[start : start + SLICE])
         self.outbox.wake()
         await asyncio.gather(*(projection.caught_up() for projection in self.projections))
+        await asyncio.gather(*(self._followed(follower) for follower in self.followers))
         await self._close(publication.epoch)
+
+    async def _followed(self, follower: Follows) -> None:
+        if follower.failure is not None:  # that it is behind is said by the projection itself, and by /health/ready
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(follower.caught_up(), GRACE)
 
     async def _show(self, epoch: int, shown: Sequence[str]) -> None:
         fresh = versions.c.id.in_(list(shown))

@@ -42,10 +42,12 @@ class FakeDocuments(FakeCatalogue):
         seen = [one for one in self.entries if scope.may_read(one.collection) and one.id > after]
         return seen[:limit]
 
-    async def text(self, scope: Scope, document_id: str, version_id: str | None = None) -> str:
+    async def text_part(
+        self, scope: Scope, document_id: str, version_id: str, start: int = 0, end: int | None = None
+    ) -> tuple[str, int]:
         if version_id not in ("v1", "v0"):
             raise NotFound("none")
-        return TEXT
+        return TEXT[start:end], len(TEXT)
 
 
 class FakeBlobs:

@@ -47,8 +47,11 @@ class FakeIngestion:
     async def jobs(self, scope: Scope, *, limit: int = 50, before: str = "") -> Sequence[Job]:
         return [job for job in self.known.values() if not before or job.id < before][:limit]
 
-    async def files(self, scope: Scope, job_id: str) -> Sequence[FileReport]:
-        return [FAILED, replace(FAILED, source="upload:c.md", state="done", document_id="d", chunks=7)]
+    async def files(
+        self, scope: Scope, job_id: str, *, after: int = 0, limit: int | None = None
+    ) -> Sequence[FileReport]:
+        every = [FAILED, replace(FAILED, source="upload:c.md", state="done", document_id="d", chunks=7)]
+        return every[after:][:limit]
 
     async def watch(self, scope: Scope, job_id: str) -> AsyncGenerator[Job]:
         yield self.known[job_id]

@@ -61,6 +61,12 @@ async def test_long_texts_come_back_whole_and_spans_fit(any_database: Database, 
         await world.ingest(long=text)
         (entry,) = await world.catalogue.list_documents(SCOPE)
         assert await world.catalogue.text(SCOPE, entry.id) == text
+        for start, end in ((0, 5), (TEXT_PART - 3, TEXT_PART + 4), (TEXT_PART, 2 * TEXT_PART), (7, 7), (9, 3)):
+            part = await world.catalogue.text_part(SCOPE, entry.id, entry.version_id, start, end)
+            assert part == (text[start:end], len(text))
+        beyond = await world.catalogue.text_part(SCOPE, entry.id, entry.version_id, len(text) - 2, len(text) + 99)
+        assert beyond == (text[-2:], len(text))
+        assert (await world.catalogue.text_part(SCOPE, entry.id, entry.version_id, 10 * len(text)))[0] == ""
         found = await world.catalogue.chunks_of(SCOPE, entry.version_id)
         assert len(found) == entry.chunk_count == 300
         assert all(text[chunk.span.start : chunk.span.end] == chunk.text for chunk in found)

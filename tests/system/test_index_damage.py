@@ -5,6 +5,7 @@ AEGIS_TEST_DAMAGES=all tries further kinds of damage.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -98,6 +99,19 @@ def test_damage_is_said_and_mended(damage: Callable[[Path], None], site: Site, f
         assert "Rebuilding the vector store" in site.said()
     assert faults(site.folder) == []
     assert contents(site.folder) == before
+
+
+def test_another_keyword_encoder_makes_the_index_anew(site: Site, filled: tuple[Path, list[Any]]) -> None:
+    noted = site.folder / "format.json"
+    recorded = json.loads(noted.read_text())
+    noted.write_text(json.dumps({**recorded, "keywords": "of-old-1"}))
+    with site.running() as client:
+        eventually(lambda: _whole(client), 60)
+        assert f"keywords are made by {recorded['keywords']} now, they were made by of-old-1" in site.said()
+        assert "Rebuilding the vector store" in site.said()
+        assert _answers(client) == filled[1]
+    assert json.loads(noted.read_text()) == recorded
+    assert faults(site.folder) == []
 
 
 def test_answers_go_on_meanwhile(filled: tuple[Path, list[Any]], tmp_path: Path) -> None:

@@ -176,7 +176,10 @@ async def test_cancelling_is_quick_and_leaves_nothing_half_visible(database: Dat
         cancelled = await world.intake.cancel(SCOPE, job.id)
         assert cancelled.state == "cancelled"
         assert time.monotonic() - started < 5
-        states = _reports(list(await world.intake.files(SCOPE, job.id)))
+        every = list(await world.intake.files(SCOPE, job.id))
+        assert await world.intake.files(SCOPE, job.id, after=1, limit=2) == every[1:3]
+        assert await world.intake.files(SCOPE, job.id, after=len(every)) == []
+        states = _reports(every)
         assert states["upload:hang"] == "cancelled"
         shown = {source for source, state in states.items() if state == "done"}
         assert set(await world.texts()) == shown | {"upload:kept"}

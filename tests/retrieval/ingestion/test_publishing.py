@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import select
@@ -10,7 +12,7 @@ from sqlalchemy import select
 from aegis import telemetry
 from aegis.database import Database
 from retrieval.catalogue import Catalogue
-from retrieval.ingestion.publishing import publications
+from retrieval.ingestion.publishing import GRACE, publications
 from retrieval.store import PointFilter, VectorQuery
 from tests.retrieval.ingestion.ingesting import SCOPE, MemoryStore, World, open_world, upload
 
@@ -138,3 +140,46 @@ async def test_transactions_are_short(database: Database, tmp_path: Path) -> Non
 def _writes() -> dict[str, float]:
     samples = next(iter(telemetry.WRITE_SECONDS.collect())).samples
     return {sample.labels["le"]: sample.value for sample in samples if "le" in sample.labels}
+
+
+@dataclass
+class Graph:
+    """A projection that never confirms."""
+
+    failure: str | None = None
+    asked: int = 0
+
+    async def caught_up(self) -> None:
+        self.asked += 1
+        await asyncio.Event().wait()
+
+
+async def test_a_follower_that_is_away_delays_nobody(database: Database, tmp_path: Path) -> None:
+    graph = Graph("Neo4j does not answer")
+    async with open_world(database, tmp_path) as world:
+        publisher = replace(world.publisher, followers=[graph])
+        before = await world.catalogue.epoch()
+        began = time.monotonic()
+        (entry,) = await _ingested(world)
+        await publisher.publish(hidden=[entry])
+        assert time.monotonic() - began < GRACE
+        assert await world.catalogue.epoch() == before + 2
+    assert graph.asked == 0
+
+
+async def test_a_follower_that_hangs_is_given_a_moment(database: Database, tmp_path: Path) -> None:
+    graph = Graph()
+    async with open_world(database, tmp_path) as world:
+        (entry,) = await _ingested(world)
+        before = await world.catalogue.epoch()
+        began = time.monotonic()
+        await replace(world.publisher, followers=[graph]).publish(hidden=[entry])
+        assert GRACE <= time.monotonic() - began < GRACE + 5
+        assert await world.catalogue.epoch() == before + 1
+    assert graph.asked == 1
+
+
+async def _ingested(world: World) -> list[str]:
+    """Ids of the documents."""
+    await world.ingest(a="some words")
+    return [entry.id for entry in await world.catalogue.list_documents(SCOPE)]
