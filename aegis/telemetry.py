@@ -7,10 +7,13 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from prometheus_client import Counter, Gauge, Histogram
+
+from aegis.errors import AegisError
 
 # 1 ms to 60 s, in the field's usual 1-2.5-5 steps.
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -21,7 +24,9 @@ NODE_SECONDS = Histogram("aegis_node_seconds", "Latency of a graph node", ["node
 BACKEND_SECONDS = Histogram("aegis_backend_seconds", "Latency of a backend call", ["backend", "call"], buckets=SECONDS)
 BACKEND_FAILURES = Counter("aegis_backend_failures_total", "Failed backend calls", ["backend"])
 WRITE_SECONDS = Histogram("aegis_database_write_seconds", "Length of a write transaction", buckets=SECONDS)
+POOL_WAIT_SECONDS = Histogram("aegis_pool_wait_seconds", "Wait for a connection", ["pool"], buckets=SECONDS)
 HITS = Histogram("aegis_retrieval_hits", "Hits per search", ["mode"], buckets=(0, 1, 2, 5, 10, 20, 50, 100))
+RUNNING = Gauge("aegis_running_turns", "Questions being answered")
 TURNS = Counter("aegis_turns_total", "Turns by route and outcome", ["route", "outcome"])
 TOKENS = Counter("aegis_tokens_total", "Tokens by model and direction", ["model", "direction"])
 FIRST_TOKEN_SECONDS = Histogram("aegis_first_token_seconds", "Time to first token", ["model"], buckets=SECONDS)
@@ -31,6 +36,7 @@ SPENT = Gauge("aegis_budget_used_ratio", "Share of a provider's budget that is s
 BUDGET_WARNINGS = Counter("aegis_budget_warnings_total", "Budgets that are nearly spent", ["kind", "period"])
 BUDGET_REFUSALS = Counter("aegis_budget_refusals_total", "Calls that a budget refused", ["kind", "period"])
 FILES = Counter("aegis_ingested_files_total", "Ingested files by outcome", ["outcome"])
+WAITING_FILES = Gauge("aegis_waiting_files", "Files that ingestion has still to work on")
 CHUNKS = Counter("aegis_ingested_chunks_total", "Chunks written")
 WAITING = Gauge("aegis_ingestion_waiting_files", "Files of all jobs that are still to be worked on")
 BACKEND_UP = Gauge("aegis_backend_up", "1 where a backend answered when metrics were read, else 0", ["backend"])
@@ -92,6 +98,19 @@ async def watch_loop() -> None:
         LOOP_LAG.observe(late)
         LONGEST_LAG.observe(late)
         LONGEST_BUSY.observe(min(late, time.process_time() - used))
+
+
+@contextmanager
+def timed(backend: str, call: str) -> Generator[None]:
+    """A call to a backend: how long it took, and whether it failed."""
+    began = time.perf_counter()
+    try:
+        yield
+    except AegisError:
+        BACKEND_FAILURES.labels(backend).inc()
+        raise
+    finally:
+        BACKEND_SECONDS.labels(backend, call).observe(time.perf_counter() - began)
 
 
 def wrote(seconds: float) -> None:

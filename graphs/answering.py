@@ -233,6 +233,7 @@ class Answering:
             await self._conversations.begin(scope, turn)
         except BaseException:
             del self._runs[turn.id]
+            telemetry.RUNNING.dec()
             raise
         task = asyncio.create_task(self._drive(run, scope), name=f"turn {turn.id}")
         run.started(task)
@@ -288,6 +289,7 @@ class Answering:
         if running >= self._settings.max_running:
             raise Overloaded(f"{running} questions are being answered already; try again in a few seconds.")
         self._runs[run.turn_id] = run
+        telemetry.RUNNING.inc()
 
     def _sweep(self) -> None:
         """Forget the oldest runs that ended, beyond those kept for people who come back."""
@@ -320,6 +322,7 @@ class Answering:
             await self._settle(run, scope, progress, "failed" if run.error else outcome)
         finally:
             run.end()
+            telemetry.RUNNING.dec()
             asyncio.get_running_loop().call_later(KEEP_SECONDS, self._runs.pop, run.turn_id, None)
 
     async def _stream(self, run: Run, progress: _Progress) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol, TypeVar
 
-from aegis.errors import AegisError, InvalidInput, TooLarge, Unavailable
+from aegis.errors import InvalidInput, TooLarge, Unavailable
 from aegis.scope import Scope, Span
 from aegis.settings import Fusion, RetrievalSettings
-from aegis.telemetry import BACKEND_FAILURES, BACKEND_SECONDS, HITS
+from aegis.telemetry import HITS, timed
 from retrieval import ranking
 from retrieval.catalogue import Catalogue, Chunk, DocumentFilter
 from retrieval.diversity import folded, spread
@@ -47,7 +46,7 @@ class Hit:
     duplicates: tuple[str, ...] = ()  # chunk ids of near-duplicates that were folded into it
 
     def scored(self, score: float) -> Hit:
-        return replace(self, score=score)
+        return Hit(self.chunk, score, self.via)
 
     @property
     def span(self) -> Span:
@@ -210,9 +209,9 @@ class HybridSearcher:
         if mode == "keyword":
             return None
         try:
-            return await self.embedder.embed_query(text)
+            with timed("embedder", "query"):
+                return await self.embedder.embed_query(text)
         except Unavailable as error:
-            BACKEND_FAILURES.labels("embedder").inc()
             if mode == "vector":
                 raise
             logger.warning("Searching by keywords only: %s", error)
@@ -243,14 +242,8 @@ def _distinct(hits: Sequence[Hit], request: SearchRequest) -> list[Hit]:
 
 
 async def _observed(asked: Awaitable[Answer]) -> Answer:
-    begun = time.perf_counter()
-    try:
-        answer = await asked
-    except AegisError:
-        BACKEND_FAILURES.labels("vectors").inc()
-        raise
-    BACKEND_SECONDS.labels("vectors", "query").observe(time.perf_counter() - begun)
-    return answer
+    with timed("vectors", "query"):
+        return await asked
 
 
 def dense_weight(embedder: str) -> float:

@@ -26,6 +26,9 @@ from aegis.settings import PostgresSettings, SQLiteSettings
 CHECKPOINTS = 100  # attempts to empty SQLite's log, a tenth of a second apart
 SQLITE_FILE = "aegis.sqlite"
 PRAGMAS = ("journal_mode=WAL", "busy_timeout=10000", "cache_size=-8000")
+_READ_WAIT = telemetry.POOL_WAIT_SECONDS.labels("read")
+_WRITE_WAIT = telemetry.POOL_WAIT_SECONDS.labels("write")
+_READ = telemetry.BACKEND_SECONDS.labels("database", "read")
 DURABLE = ("synchronous=FULL", "foreign_keys=ON")
 
 
@@ -47,16 +50,21 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
+        began = time.perf_counter()
         with _translated():
             async with self._reader.connect() as connection:
+                _READ_WAIT.observe(time.perf_counter() - began)
                 yield connection
+        _READ.observe(time.perf_counter() - began)
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
         """One transaction, committed on leaving, rolled back on an error."""
+        began = time.perf_counter()
         with _translated():
             async with self._writer.connect() as connection, connection.begin():
                 started = time.perf_counter()
+                _WRITE_WAIT.observe(started - began)
                 yield connection
             if self.dialect != "sqlite":  # which tells from its own thread
                 telemetry.wrote(time.perf_counter() - started)

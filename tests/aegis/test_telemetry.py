@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import time
 
-from prometheus_client import Gauge
+import pytest
+from prometheus_client import REGISTRY, Gauge
 
 from aegis import telemetry
+from aegis.errors import Unavailable
 
 
 class Clock:
@@ -44,3 +46,14 @@ async def test_a_stalled_loop_is_seen() -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await watching
     assert telemetry.LONGEST_LAG.seconds() > 0.25
+
+
+def test_a_call_to_a_backend_is_timed_and_its_failure_counted() -> None:
+    with telemetry.timed("a-test", "ask"):
+        time.sleep(0.01)
+    with pytest.raises(Unavailable), telemetry.timed("a-test", "ask"):
+        raise Unavailable("away")
+    labels = {"backend": "a-test", "call": "ask"}
+    assert REGISTRY.get_sample_value("aegis_backend_seconds_count", labels) == 2
+    assert (REGISTRY.get_sample_value("aegis_backend_seconds_sum", labels) or 0) >= 0.01
+    assert REGISTRY.get_sample_value("aegis_backend_failures_total", {"backend": "a-test"}) == 1
