@@ -36,7 +36,6 @@ SPENT = Gauge("aegis_budget_used_ratio", "Share of a provider's budget that is s
 BUDGET_WARNINGS = Counter("aegis_budget_warnings_total", "Budgets that are nearly spent", ["kind", "period"])
 BUDGET_REFUSALS = Counter("aegis_budget_refusals_total", "Calls that a budget refused", ["kind", "period"])
 FILES = Counter("aegis_ingested_files_total", "Ingested files by outcome", ["outcome"])
-WAITING_FILES = Gauge("aegis_waiting_files", "Files that ingestion has still to work on")
 CHUNKS = Counter("aegis_ingested_chunks_total", "Chunks written")
 WAITING = Gauge("aegis_ingestion_waiting_files", "Files of all jobs that are still to be worked on")
 BACKEND_UP = Gauge("aegis_backend_up", "1 where a backend answered when metrics were read, else 0", ["backend"])

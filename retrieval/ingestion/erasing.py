@@ -53,7 +53,7 @@ class Eraser:
         for document_id in document_ids:
             await self._one(document_id)
         await self._forget_embeddings()
-        for projection in self.publisher.projections:
+        for projection in (*self.publisher.projections, *self.publisher.followers):  # a graph that is away, too
             await projection.caught_up()
         await self.rebuild("documents were erased")
         await self.database.compact()

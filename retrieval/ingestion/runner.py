@@ -136,7 +136,6 @@ class Runner:
 
     async def _sweep(self) -> None:
         await self._settle()
-        telemetry.WAITING_FILES.set(await self._jobs.waiting())
         free = self._settings.parallel_jobs - len(self._runs)
         for job_id in await self._jobs.claim(free, self._runs) if free > 0 else ():
             run = self._runs[job_id] = _Run(job_id)
@@ -397,7 +396,7 @@ class Runner:
         runs = dict(self._runs)
         if not runs or self._closing.is_set():
             return
-        telemetry.WAITING_FILES.set(await self._jobs.waiting())
+        telemetry.WAITING.set(await self._jobs.waiting())
         held = await (self._jobs.extend(runs) if extend else self._jobs.held(runs))
         for job_id, run in runs.items():
             if job_id not in held:
