@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, Protocol, TypeVar
 
@@ -46,7 +46,7 @@ class Hit:
     duplicates: tuple[str, ...] = ()  # chunk ids of near-duplicates that were folded into it
 
     def scored(self, score: float) -> Hit:
-        return Hit(self.chunk, score, self.via)
+        return replace(self, score=score)
 
     @property
     def span(self) -> Span:
