@@ -54,8 +54,8 @@ def test_the_empty_page_says_what_mends_a_missing_model(chat: Chat) -> None:
 
 def test_follow_up_questions_ask(chat: Chat) -> None:
     chat.open().ask(QUESTION).idle()
-    question = chat.page.locator(".aegis-followup").first.inner_text()
-    chat.page.locator(".aegis-followup").first.click()
+    question = chat.page.locator('[aria-label="Go on with"] .aegis-followup').first.inner_text()
+    chat.page.locator('[aria-label="Go on with"] .aegis-followup').first.click()
     expect(chat.page.locator('[data-step-type="user_message"]').last).to_contain_text(question)
     expect(chat.answers).to_have_count(2)
 
