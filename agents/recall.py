@@ -79,7 +79,7 @@ class Recall:
         own = await self._own(context, state["question"], strict=not asked)
         if not asked:
             return {"recalled": [], "facts": own} if own else {"recalled": []}
-        return {"recalled": await self._recalled(context, question), "facts": own}
+        return {"recalled": await self._recalled(context, question, told_already=bool(own)), "facts": own}
 
     async def _own(self, context: Context, question: str, *, strict: bool) -> list[FactUsed]:
         """What the person stated that answers a question about themselves."""
@@ -89,11 +89,12 @@ class Recall:
         found = await self.facts.search(scope, question, limit=_CANDIDATES, epoch=context.known_at, as_of=at)
         return [_stated(each) for each in answering(question, found, strict=strict)]
 
-    async def _recalled(self, context: Context, question: str) -> list[Recalled]:
+    async def _recalled(self, context: Context, question: str, *, told_already: bool) -> list[Recalled]:
+        """`told_already`: sentences of the person answer; turns that only share words with them would bury those."""
         here = [turn for turn in await self._here(context) if turn.id != context.turn_id]
         chosen = _by_position(question, here)
         if chosen is None:
-            chosen = await self._about(context, content_words(question), here)
+            chosen = [] if told_already else await self._about(context, content_words(question), here)
         return [_recalled(turn) for turn in chosen]
 
     async def _here(self, context: Context) -> list[Turn]:

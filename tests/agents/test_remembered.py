@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from agents.converse import NOTED, Converse
 from agents.recall import Recall, Recount
 from agents.route import Router
 from agents.state import Context
+from memory.conversations import Turn
 from memory.conversations.store import SqlConversations
 from tests.memory.facts.test_control import ANN, DAY, World
 
@@ -64,6 +66,15 @@ async def test_told_with_its_memory(world: World, question: str, says: str) -> N
     assert route == "recall"
     assert answer.startswith("From what you told me:")
     assert says in answer
+
+
+async def test_turns_that_only_share_words_are_not_told_as_well(world: World) -> None:
+    conversations, turn = SqlConversations(world.database, lambda: DAY), Turn("t1", "c", "How does the index work?")
+    await conversations.begin(ANN, turn)
+    await conversations.finish(ANN, replace(turn, state="done", answer="Its work is done in a child process."))
+    _, answer = await asked(world, "Where do I work?", conversation_id="c")
+    assert "I work at Acme." in answer
+    assert "you wrote" not in answer
 
 
 async def test_as_of(world: World) -> None:
