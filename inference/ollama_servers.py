@@ -204,7 +204,7 @@ async def open_servers(settings: OllamaSettings) -> AsyncGenerator[OllamaServers
         for url in dict.fromkeys((settings.url, *settings.urls)):
             there = settings.model_copy(update={"url": url.rstrip("/")})
             server = await stack.enter_async_context(open_server(there.url, settings.trusted_hosts))
-            member = Member(there.url, await circuits.of(there.url), _unopened, models=None)
+            member = Member(there.url, circuits.of(there.url), _unopened, models=None)
             servers.append(Server(there, server, member))
         together = OllamaServers(settings, servers)
         looking = asyncio.create_task(together.keep_looking(), name="look for model servers")

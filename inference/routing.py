@@ -271,7 +271,7 @@ async def _remote(settings: Settings, provider: AnyOpenAI, stack: AsyncExitStack
             stack.push_async_callback(writers[model].close)
         return writers[model]
 
-    circuit = await Circuits(provider.failures, provider.rest).of(provider.name)
+    circuit = Circuits(provider.failures, provider.rest).of(provider.name)
     member = Member(provider.url, circuit, opened, models, probed=False)
     pool = Pool([member], parallel=provider.parallel, queue=provider.queue, queue_timeout=provider.queue_timeout)
     return Source(
