@@ -49,7 +49,8 @@ class Nodes:
     remember: Node
 
 
-AT_ONCE = 4  # steps of all runs that compute at a time, so that searches come in between; writing mostly waits
+AT_ONCE = 4  # steps of all runs that compute at a time, so that searches come in between
+WAITING = ("generate", "cache")  # these wait, for a model or for the answer of another run, which needs room to go on
 
 Graph = StateGraph[State, Context, State, State]
 
@@ -68,7 +69,7 @@ def build(nodes: Nodes, scopes: Scopes, *, rewrites: int = 1) -> Graph:
             getattr(nodes, field.name),
             scopes,
             first=field.name == "condense",
-            room=nullcontext() if field.name == "generate" else room,
+            room=nullcontext() if field.name in WAITING else room,
         )
         graph.add_node(field.name, step)  # pyright: ignore[reportArgumentType] - LangGraph takes any callable
     _wire_search(graph, rewrites, "generate", "abstain")

@@ -6,6 +6,7 @@ the cache and the extractive writer are the real ones. AEGIS_TEST_INTERLEAVINGS 
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import random
@@ -252,6 +253,19 @@ async def test_it_fails_without_the_comparison(embedder: WordLlamaEmbedder) -> N
 
     with pytest.raises(AssertionError, match=r"boiler|printer|lift|gate"):
         await many()
+
+
+async def test_fifty_who_ask_the_same_at_once_cost_one_answer(embedder: WordLlamaEmbedder) -> None:
+    world = World(embedder)
+    world.library.put("a", "ann", "The boiler is maintained by Anna Berg. It stands in hall 3.")
+
+    async def ask(number: int) -> Any:
+        context = Context(user="ann", collections=USERS["ann"], turn_id=f"turn{number}")
+        return await world.cached.ainvoke({"question": "Who maintains the boiler?"}, context=context)
+
+    answers = await asyncio.wait_for(asyncio.gather(*map(ask, range(50))), 60)
+    assert sum(not answer.get("cached") for answer in answers) == 1
+    assert {answer["answer"] for answer in answers} == {answers[0]["answer"]}
 
 
 async def test_nobody_is_served_what_another_sees(embedder: WordLlamaEmbedder) -> None:
