@@ -29,6 +29,7 @@ PRAGMAS = ("journal_mode=WAL", "busy_timeout=10000", "cache_size=-8000")
 _READ_WAIT = telemetry.POOL_WAIT_SECONDS.labels("read")
 _WRITE_WAIT = telemetry.POOL_WAIT_SECONDS.labels("write")
 _READ = telemetry.BACKEND_SECONDS.labels("database", "read")
+GAVE_WAY = ("40P01", "40001")  # PostgreSQL: deadlock, serialization failure; nothing of the transaction was kept
 DURABLE = ("synchronous=FULL", "foreign_keys=ON")
 
 
@@ -156,6 +157,8 @@ class _translated:
                 f"The relational store is damaged ({error.orig}). "
                 "Put the data folder back from a backup, or set another with AEGIS_DATA_DIR."
             ) from error
+        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in GAVE_WAY:
+            raise StoreUnavailable("Two writers waited for each other, and this one gave way. Try again.") from error
         if isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError) or (
             isinstance(error, DBAPIError) and error.connection_invalidated
         ):

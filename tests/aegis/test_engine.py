@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from aegis.database import Database, open_database
+from aegis.database.schema import insert_missing
 from aegis.errors import ConfigurationError, StoreUnavailable
 from aegis.settings import PostgresSettings
+from memory.facts.tables import groups
 
 
 async def test_an_error_does_not_tell_what_was_written(database: Database) -> None:
@@ -20,6 +23,25 @@ async def test_an_error_does_not_tell_what_was_written(database: Database) -> No
     assert "424242" not in str(caught.value)
     assert "INSERT" not in str(caught.value)
     assert "424242" not in str(caught.value.__cause__)
+
+
+@pytest.mark.servers
+async def test_of_two_writers_that_wait_for_each_other_one_is_told_to_try_again(postgres_database: Database) -> None:
+    first, second = asyncio.Event(), asyncio.Event()
+
+    async def add(keys: tuple[str, str], mine: asyncio.Event, other: asyncio.Event) -> None:
+        async with postgres_database.write() as connection:
+            for key in keys:
+                row = {"id": key, "kind": "d", "name": key}
+                await connection.execute(insert_missing(groups, "postgresql"), row)
+                mine.set()
+                await other.wait()
+
+    adding = (add(("a", "b"), first, second), add(("b", "a"), second, first))
+    outcomes = await asyncio.gather(*adding, return_exceptions=True)
+    (lost,) = [outcome for outcome in outcomes if outcome is not None]
+    assert isinstance(lost, StoreUnavailable)
+    assert "Try again" in str(lost)
 
 
 async def test_a_wrong_address_is_a_wrong_setting_and_keeps_its_password(tmp_path: Path) -> None:

