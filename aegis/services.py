@@ -7,7 +7,6 @@ global, for Chainlit callbacks and `langgraph` factories, which cannot be handed
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib.metadata
 import logging
 import os
@@ -27,6 +26,7 @@ from aegis.database.outbox import Outbox
 from aegis.database.signals import NoSignals, Signals
 from aegis.errors import AegisError, Unavailable
 from aegis.folder import holder_of, own_folder, record_format, share_folder
+from aegis.garbage import set_apart
 from aegis.index import Opener, open_index
 from aegis.scope import new_id
 from aegis.settings import EdgeSettings, Neo4jSettings, QdrantSettings, RedisSettings, Settings, SQLiteSettings
@@ -218,12 +218,10 @@ async def open_services(
         services = await _composed(settings, command, database, stack)
         stack.push_async_callback(_cancelled, asyncio.create_task(telemetry.watch_loop()))
         _current = services
-        # A full collection walks everything that was imported, .2 s in which nothing runs: set it apart.
-        gc.freeze()
         try:
-            yield services
+            with set_apart():
+                yield services
         finally:
-            gc.unfreeze()
             _current = None
 
 

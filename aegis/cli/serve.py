@@ -27,6 +27,7 @@ GRACE = 5  # seconds open streams get when the server is told to stop
 
 OFFLINE = {
     "LANGSMITH_TRACING": "false",
+    "TOKENIZERS_PARALLELISM": "false",  # a batch of one question waits for no second thread
     "LANGSMITH_TRACING_V2": "false",
     "LANGCHAIN_TRACING_V2": "false",
     "LANGGRAPH_CLI_NO_ANALYTICS": "1",

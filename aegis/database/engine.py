@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from aegis import telemetry
+from aegis.database.checkpoints import NO_CHECKPOINT, Checkpoints
 from aegis.database.sqlite import connecting
 from aegis.errors import ConfigurationError, DataFolderError, StoreUnavailable
 from aegis.settings import PostgresSettings, SQLiteSettings
@@ -30,7 +31,7 @@ _READ_WAIT = telemetry.POOL_WAIT_SECONDS.labels("read")
 _WRITE_WAIT = telemetry.POOL_WAIT_SECONDS.labels("write")
 _READ = telemetry.BACKEND_SECONDS.labels("database", "read")
 GAVE_WAY = ("40P01", "40001")  # PostgreSQL: deadlock, serialization failure; nothing of the transaction was kept
-DURABLE = ("synchronous=FULL", "foreign_keys=ON")
+DURABLE = ("synchronous=FULL", "foreign_keys=ON", NO_CHECKPOINT)
 
 
 class Database:
@@ -98,21 +99,27 @@ class Database:
 async def open_database(settings: SQLiteSettings | PostgresSettings, folder: Path) -> AsyncGenerator[Database]:
     """Open the store; its tables must have been migrated (`aegis.database.migrations.upgrade`)."""
     if isinstance(settings, SQLiteSettings):
-        database = Database(*_sqlite_engines(settings, folder / SQLITE_FILE))
-    else:
-        engine = _postgres_engine(settings)
-        database = Database(engine, engine)
+        async with _open_sqlite(settings, folder / SQLITE_FILE) as database:
+            yield database
+        return
+    engine = _postgres_engine(settings)
     try:
-        yield database
+        yield Database(engine, engine)
     finally:
-        await database._reader.dispose()  # pyright: ignore[reportPrivateUsage]
-        await database._writer.dispose()  # pyright: ignore[reportPrivateUsage]
+        await engine.dispose()
 
 
-def _sqlite_engines(settings: SQLiteSettings, file: Path) -> tuple[AsyncEngine, AsyncEngine]:
+@asynccontextmanager
+async def _open_sqlite(settings: SQLiteSettings, file: Path) -> AsyncGenerator[Database]:
+    checkpoints = Checkpoints(file)
+
+    def committed(seconds: float) -> None:
+        telemetry.wrote(seconds)
+        checkpoints.committed()
+
     url = URL.create("sqlite+aiosqlite", database=str(file))  # not a string: a folder's name may hold ? or %
     reading = connecting(str(file), "BEGIN", (*PRAGMAS, "query_only=ON"))
-    writing = connecting(str(file), "BEGIN IMMEDIATE", (*PRAGMAS, *DURABLE), committed=telemetry.wrote)
+    writing = connecting(str(file), "BEGIN IMMEDIATE", (*PRAGMAS, *DURABLE), committed=committed)
     # What people ask and write is no business of a log: errors name the statement, never its values.
     reader, writer = (
         create_async_engine(
@@ -120,7 +127,13 @@ def _sqlite_engines(settings: SQLiteSettings, file: Path) -> tuple[AsyncEngine, 
         )
         for creator, size in ((reading, settings.readers), (writing, 1))
     )
-    return reader, writer
+    checkpoints.start()
+    try:
+        yield Database(reader, writer)
+    finally:
+        await asyncio.to_thread(checkpoints.stop)
+        await reader.dispose()
+        await writer.dispose()
 
 
 def _postgres_engine(settings: PostgresSettings) -> AsyncEngine:

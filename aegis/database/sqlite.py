@@ -2,9 +2,9 @@
 
 aiosqlite takes three to five (cursor, execute, fetch, close), each of which waits for the interpreter lock and then for
 the event loop; and SQLite gives that lock away at every row of an `executemany`. While the loop is busy that is what
-makes a transaction long. Here a statement and its rows travel together, rows of an INSERT go in by many at a time and
-nobody waits for them (what fails is raised by the next statement, or by the commit), a transaction begins with its
-first statement, and a reader does not wait for its end.
+makes a transaction long. Here a statement and its rows travel together, rows go in by many at a time, and an INSERT
+that returns nothing waits until a statement that returns something, or the commit, takes it along (which then raises
+what is wrong with it). A transaction begins with its first statement in the thread; a reader does not wait for its end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from typing import Any
 import aiosqlite
 
 ROWS = 200  # rows of one INSERT: some thousand values, of 32,766 that SQLite takes
-_INSERT = re.compile(r"(INSERT .* VALUES )(\((?:\?, )*\?\))(.*)", re.DOTALL)
+_INSERT = re.compile(r"(INSERT .* VALUES )(\((?:\?, )*\?\))((?!.* RETURNING ).*)", re.DOTALL)
+
+Work = Callable[[sqlite3.Connection], None]
 
 
 class Connection(aiosqlite.Connection):
@@ -34,54 +36,52 @@ class Connection(aiosqlite.Connection):
         self._thread.daemon = True
         self._begin = begin
         self._committed = committed
+        self.writer = committed is not None
         self._began = 0.0
-        self._failure: Exception | None = None  # of a statement that nobody waited for
+        self._waiting: list[Work] = []
 
     def cursor(self) -> Cursor:  # pyright: ignore[reportIncompatibleMethodOverride]  # what SQLAlchemy asks for
         return Cursor(self)
 
     async def commit(self) -> None:
-        await self._execute(self._commit)
+        await self._execute(self._commit, self._taken())
 
     async def rollback(self) -> None:
-        if self._committed is not None:
-            await self._execute(self._rollback)
+        self._taken()
+        if self.writer:
+            await self._execute(self._conn.rollback)
         elif self._running:
-            self._tx.put_nowait((None, self._rollback))
+            self._tx.put_nowait((None, self._conn.rollback))
 
-    async def run(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """In the connection's thread, within a transaction."""
-        await self._execute(self._within, work)
+    async def run(self, work: Work, *, writes: bool = True) -> None:
+        """In the connection's thread, within a transaction, after what is waiting.
 
-    async def send(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """The same, but returns before it is done."""
-        self._tx.put_nowait((None, partial(self._unwatched, work)))
+        What a writer reads before it writes needs none: nobody else writes (it is the only writer's connection).
+        """
+        waiting = self._taken()
+        if writes or waiting or not self.writer:
+            await self._execute(self._within, [*waiting, work])
+        else:
+            await self._execute(work, self._conn)
+
+    async def wait(self, work: Work) -> None:
+        """It is done with the next statement that somebody waits for, or with the commit."""
+        self._waiting.append(work)
         await asyncio.sleep(0)  # others have their turn between two statements
 
-    def _unwatched(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        try:
-            self._within(work)
-        except Exception as failure:  # noqa: BLE001 - raised by whoever comes next
-            self._failure = failure
+    def _taken(self) -> list[Work]:
+        taken, self._waiting = self._waiting, []
+        return taken
 
-    def _within(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        self._raise_failure()
-        if not self._conn.in_transaction:
+    def _within(self, works: Sequence[Work]) -> None:
+        if works and not self._conn.in_transaction:
             self._conn.execute(self._begin)
             self._began = time.perf_counter()
-        work(self._conn)
+        for work in works:
+            work(self._conn)
 
-    def _raise_failure(self) -> None:
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
-
-    def _rollback(self) -> None:
-        self._failure = None
-        self._conn.rollback()
-
-    def _commit(self) -> None:
-        self._raise_failure()
+    def _commit(self, works: Sequence[Work]) -> None:
+        self._within(works)
         held = self._conn.in_transaction
         self._conn.commit()
         if held and self._committed is not None:
@@ -103,15 +103,19 @@ class Cursor:
         return self
 
     async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Cursor:
-        await self._connection.run(partial(self._one, sql, parameters))
+        insert = self._connection.writer and _INSERT.fullmatch(sql)
+        if not insert:
+            await self._connection.run(partial(self._one, sql, parameters), writes=not sql.startswith("SELECT"))
+        else:
+            await self._connection.wait(partial(_inserted, insert.groups(), [parameters]))
         return self
 
     async def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> Cursor:
-        insert = _INSERT.fullmatch(sql)
-        if insert is None:
+        insert = self._connection.writer and _INSERT.fullmatch(sql)
+        if not insert:
             await self._connection.run(partial(self._many, sql, rows))
         else:
-            await self._connection.send(partial(_inserted, insert.groups(), list(rows)))
+            await self._connection.wait(partial(_inserted, insert.groups(), list(rows)))
         return self
 
     async def fetchall(self) -> list[Any]:

@@ -1,6 +1,7 @@
 """How long the event loop stalls and a write lasts while documents are ingested, published, indexed and searched.
 
-Beside it the floor: the same ticks in an empty process at the same time, which is what the machine itself makes late.
+Beside it the floor: the same ticks, and small writes to the same disk, in an empty process at the same time, which is
+what the machine itself makes late.
 `busy` is the part of a lag in which the server had the processor: what is its own doing. AEGIS_BENCH_CHUNKS: 10,000.
 """
 
@@ -34,15 +35,22 @@ PAUSE = 0.1  # seconds between two searches
 LOOK = 10.0  # seconds between two looks at the gauges, which cover a minute
 SETTLE = 5.0
 EMPTY = """
-import asyncio, sys, time
+import asyncio, os, sys, tempfile, time
 async def main():
-    longest = 0.0
+    late = write = 0.0
     end = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    while not end.done():
-        due = time.perf_counter() + 0.01
-        await asyncio.sleep(0.01)
-        longest = max(longest, time.perf_counter() - due)
-    print(longest)
+    with tempfile.TemporaryFile() as file:
+        while not end.done():
+            due = time.perf_counter() + 0.01
+            await asyncio.sleep(0.01)
+            began = time.perf_counter()
+            late = max(late, began - due)
+            file.seek(0)
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+            write = max(write, time.perf_counter() - began)
+    print(late, write)
 asyncio.run(main())
 """
 
@@ -78,7 +86,7 @@ async def _measure(chunks: int) -> dict[str, Any]:
                 await asyncio.sleep(SETTLE)
             said, _ = await machine.communicate(b"")
         log = data.with_name("var.log").read_text("utf-8", "replace")
-    floor = float(said) * 1000
+    floor, disk = (float(figure) * 1000 for figure in said.split())
     p50, p95 = np.percentile(seen.searches, (50, 95))
     return {
         "chunks": written,
@@ -87,6 +95,7 @@ async def _measure(chunks: int) -> dict[str, Any]:
         "indexes_built": log.count("An index was built"),
         **{name: round(value * 1000, 1) for name, value in seen.longest.items()},
         "machine_lag_ms": round(floor, 1),
+        "machine_write_ms": round(disk, 1),
         "ratio": round(seen.longest["lag_ms"] * 1000 / floor, 2),
         "search_p50_ms": round(float(p50), 1),
         "search_p95_ms": round(float(p95), 1),
@@ -181,6 +190,7 @@ def _show(found: dict[str, Any]) -> None:
     for label, name in rows:
         table.add_row(label, str(found[name]))
     table.add_row("an empty process late", str(found["machine_lag_ms"]))
+    table.add_row("its write of 4 KB", str(found["machine_write_ms"]))
     console = Console()
     console.print(table)
     console.print(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -116,8 +117,8 @@ class Versions:
         planned = await asyncio.to_thread(plan, version, prepared)
         kept = await self._kept(version, planned) if begun else set[str]()
         row = _version_row(target, version, prepared, len(planned), self.now())
-        batch = _Batch(self.database, self.pace)
-        await batch.add(lambda connection: self._begin(connection, target, row, first), _BEGIN)
+        batch = _Batch(self.database, self.pace, partial(self._drawn, target, version))
+        await batch.add(self._begin(target, row), _BEGIN, then=[self._tagged(target), first])
         for part in _parts(version, prepared.document.text):
             await batch.add(part, _PART)
         waiting = [chunk for chunk in planned if chunk.id not in kept]
@@ -126,8 +127,8 @@ class Versions:
             step("embedding")
             vectors = await self._embed(taken)
             step("writing")
-            await batch.add(self._slice(target, version, taken, vectors), len(taken))
-        await batch.add(last, _BEGIN)
+            await batch.add(self._slice(version, taken, vectors), len(taken), taken)
+        batch.ends.append(last)
         await batch.flush()
         self.outbox.wake()
         telemetry.CHUNKS.inc(len(planned))
@@ -145,39 +146,47 @@ class Versions:
             await self._end(connection, version)
         self.outbox.wake()
 
-    async def _begin(
-        self, connection: AsyncConnection, target: Target, row: dict[str, Any], first: InTransaction
-    ) -> None:
-        dialect, tags = connection.dialect.name, list(target.tags)
-        document = insert_missing(documents, dialect).values(
-            id=target.document_id,
-            owner=target.owner,
-            collection=target.collection,
-            source=target.source,
-            tags=tags,
-            created_at=self.now(),
-        )
-        await connection.execute(document)
-        if tags:
-            await connection.execute(update(documents).where(documents.c.id == target.document_id).values(tags=tags))
-        await connection.execute(insert_missing(versions, dialect).values(row))
-        await first(connection)
+    def _begin(self, target: Target, row: dict[str, Any]) -> InTransaction:
+        document = {
+            "id": target.document_id,
+            "owner": target.owner,
+            "collection": target.collection,
+            "source": target.source,
+            "tags": list(target.tags),
+            "created_at": self.now(),
+        }
 
-    def _slice(
-        self, target: Target, version: str, taken: Sequence[Planned], vectors: Sequence[dict[str, Any]]
-    ) -> InTransaction:
+        async def keep(connection: AsyncConnection) -> None:
+            dialect = connection.dialect.name
+            await connection.execute(insert_missing(documents, dialect).values(document))
+            await connection.execute(insert_missing(versions, dialect).values(row))
+
+        return keep
+
+    def _tagged(self, target: Target) -> InTransaction:
+        change = update(documents).where(documents.c.id == target.document_id).values(tags=list(target.tags))
+
+        async def keep(connection: AsyncConnection) -> None:
+            if target.tags:  # a document that was there keeps its own, unless told
+                await connection.execute(change)
+
+        return keep
+
+    def _slice(self, version: str, taken: Sequence[Planned], vectors: Sequence[dict[str, Any]]) -> InTransaction:
         rows = [_row(version, chunk) for chunk in taken]
-        ids, extracts = [chunk.id for chunk in taken], [chunk.extract for chunk in taken]
         sequence = {"version": version, "first": taken[0].ordinal, "last": taken[-1].ordinal}
 
         async def keep(connection: AsyncConnection) -> None:
             if vectors:
                 await connection.execute(insert_missing(embeddings, connection.dialect.name), vectors)
             await connection.execute(insert(chunks), rows)
-            await self.sink.write(connection, target.collection, target.document_id, version, ids, extracts)
             await append(connection, CHUNKS_TOPIC, [sequence])
 
         return keep
+
+    async def _drawn(self, target: Target, version: str, connection: AsyncConnection, taken: Sequence[Planned]) -> None:
+        ids, extracts = [chunk.id for chunk in taken], [chunk.extract for chunk in taken]
+        await self.sink.write(connection, target.collection, target.document_id, version, ids, extracts)
 
     async def _embed(self, taken: Sequence[Planned]) -> list[dict[str, Any]]:
         """Rows of embeddings that are not kept yet. All are rounded to float16 before anybody uses them."""
@@ -217,26 +226,42 @@ class Versions:
 
 @dataclass(slots=True)
 class _Batch:
-    """Gathers work into transactions of about the size that the pace allows."""
+    """Gathers work into transactions of about the size that the pace allows.
+
+    What reads comes first and what changes rows last: SQLite is held from the first of these to the commit only.
+    """
 
     database: Database
     pace: Pace
+    draw: Callable[[AsyncConnection, Sequence[Planned]], Awaitable[None]]
+    taken: list[Planned] = field(default_factory=list[Planned])
     works: list[InTransaction] = field(default_factory=list[InTransaction])
+    ends: list[InTransaction] = field(default_factory=list[InTransaction])
     weight: int = 0
 
-    async def add(self, work: InTransaction, weight: int) -> None:
+    async def add(
+        self,
+        work: InTransaction,
+        weight: int,
+        taken: Sequence[Planned] = (),
+        then: Sequence[InTransaction] = (),
+    ) -> None:
         if self.works and self.weight + weight > self.pace.size:
             await self.flush()
         self.works.append(work)
+        self.taken += taken
+        self.ends += then
         self.weight += weight
 
     async def flush(self) -> None:
         async with self.database.write() as connection:
             started = time.perf_counter()
-            for work in self.works:
+            if self.taken:
+                await self.draw(connection, self.taken)
+            for work in (*self.works, *self.ends):
                 await work(connection)
         self.pace.took(time.perf_counter() - started)
-        self.works, self.weight = [], 0
+        self.taken, self.works, self.ends, self.weight = [], [], [], 0
 
 
 def _parts(version: str, text: str) -> Iterator[InTransaction]:

@@ -25,6 +25,8 @@ from uuid import uuid4
 
 import qdrant_edge as edge
 
+from retrieval.store.writeback import written_back
+
 HEADER = struct.Struct("<II")
 # Files of an indexed segment that no later write touches; the rest of it changes in place.
 SEALED = (".json", "matrix.dat", "links_compressed.bin", "graph.bin", "inverted_index.dat", "id_tracker.mappings")
@@ -297,7 +299,8 @@ class Shard:
     def optimize(self, folder: str, dimensions: int) -> None:
         self.folder = Path(folder)
         self._load(dimensions)
-        self.engine.optimize()
+        with written_back(self.folder):
+            self.engine.optimize()
         self.unindexed = 0
 
     def replay(self, log: str, start: int, end: int) -> int:

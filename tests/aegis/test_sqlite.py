@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, s
 from sqlalchemy.exc import IntegrityError
 
 from aegis import telemetry
-from aegis.database import Database, open_database
+from aegis.database import Database, checkpoints, open_database
 from aegis.database.sqlite import ROWS
 from aegis.settings import SQLiteSettings
 
@@ -85,5 +87,36 @@ async def test_a_reader_sees_one_moment_and_lets_go_of_it(store: Database) -> No
 async def test_how_long_a_transaction_held_the_store_is_told(store: Database) -> None:
     async with store.write() as connection:
         await connection.execute(insert(things), rows(0, 1))
+        await connection.execute(update(things).values(name="held"))
         await asyncio.sleep(0.3)
     assert telemetry.LONGEST_WRITE.seconds() >= 0.3
+
+
+async def test_what_waits_and_what_is_read_first_holds_nothing(store: Database, tmp_path: Path) -> None:
+    async with store.write() as connection:
+        assert (await connection.execute(select(func.count()).select_from(things))).scalar_one() == 0
+        await connection.execute(insert(things), rows(0, 2))
+        with closing(sqlite3.connect(tmp_path / "aegis.sqlite", timeout=0)) as another:
+            another.execute("BEGIN IMMEDIATE").close()  # would raise "database is locked"
+            another.rollback()
+    assert await count(store) == 2
+
+
+async def test_a_row_that_is_asked_back_is_written_at_once(store: Database) -> None:
+    async with store.write() as connection:
+        written = await connection.execute(insert(things).values(id=7, name="seven").returning(things.c.name))
+        assert written.scalar_one() == "seven"
+
+
+async def test_the_log_is_copied_into_the_file_beside_the_writers(store: Database, tmp_path: Path) -> None:
+    log = tmp_path / "aegis.sqlite-wal"
+    for number in range(40):
+        await written(store, [{"id": number, "name": "x" * 100_000}])
+    grown = log.stat().st_size
+    assert grown > 1_000 * 4096  # more than SQLite's own limit: no commit has copied it
+    await asyncio.sleep(2 * checkpoints.EVERY + 0.5)
+    await written(store, [{"id": 100, "name": "one more"}])
+    with closing(sqlite3.connect(tmp_path / "aegis.sqlite")) as another:
+        _, left, copied = another.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    assert left == copied < 100  # it began again from the start
+    assert log.stat().st_size == grown
