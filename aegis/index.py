@@ -18,7 +18,7 @@ from aegis.database.leases import Leases
 from aegis.database.outbox import Outbox
 from aegis.errors import ConfigurationError
 from aegis.folder import recorded_format
-from aegis.settings import EdgeSettings, EmbedderSettings, Settings
+from aegis.settings import EdgeSettings, Settings
 
 if TYPE_CHECKING:
     from retrieval.catalogue import Catalogue
@@ -49,10 +49,11 @@ class Opener:
 
     @asynccontextmanager
     async def __call__(self, embedder: Embedder) -> AsyncGenerator[Index]:
-        """Raises IndexUnavailable."""
+        """Raises IndexUnavailable; ConfigurationError where the embedder would send away what is private."""
         from retrieval.projection import VectorProjection
         from retrieval.reindexing import Index
 
+        self.check(embedder)
         async with AsyncExitStack() as stack:
             store = await self._store(embedder, stack)
             if self.owned:
@@ -63,6 +64,14 @@ class Opener:
             await stack.enter_async_context(filling.running())
             hybrid = self._hybrid(store, embedder)
             yield Index(embedder, store, filling, hybrid, self._every_mode(hybrid))
+
+    def check(self, embedder: Embedder) -> None:
+        """Raises ConfigurationError where the embedder would send away what is private."""
+        from inference.sharing import check_embedding_at
+        from retrieval.embedding.remote import RemoteEmbedder
+
+        if isinstance(embedder, RemoteEmbedder):
+            check_embedding_at(embedder.sends_to, self.settings)
 
     async def _store(self, embedder: Embedder, stack: AsyncExitStack) -> Resettable:
         if isinstance(self.settings.vectors, EdgeSettings):
@@ -118,13 +127,14 @@ async def open_index(opener: Opener, *, reindexing: bool) -> AsyncGenerator[tupl
     current, building = found.get("current"), found.get("building")
     async with AsyncExitStack() as stack:
         embedder = await stack.enter_async_context(open_embedder(given))
+        opener.check(embedder)
         changed = current is not None and current.embedder != embedder.name
         unfinished = changed and building is not None and building.embedder == embedder.name
         if changed and current is not None:
             if not (unfinished or reindexing):
                 raise _mismatch(current, embedder)
             await stack.aclose()
-            embedder = await _remembered_embedder(current, given, stack)
+            embedder = await _remembered_embedder(current, opener, stack)
         else:
             await remember(database, embedder.name, embedder.dimensions, given, "current")
         if building is not None and not unfinished:
@@ -173,12 +183,13 @@ def _mismatch(current: Remembered, embedder: Embedder) -> ConfigurationError:
     )
 
 
-async def _remembered_embedder(current: Remembered, given: EmbedderSettings, stack: AsyncExitStack) -> Embedder:
+async def _remembered_embedder(current: Remembered, opener: Opener, stack: AsyncExitStack) -> Embedder:
     from retrieval.embedding import open_embedder
     from retrieval.embedding.missing import MissingEmbedder
 
     try:
-        opened = await stack.enter_async_context(open_embedder(current.opened_by(given)))
+        opened = await stack.enter_async_context(open_embedder(current.opened_by(opener.settings.embedder)))
+        opener.check(opened)
     except ConfigurationError as error:
         logger.warning("The embedder %s cannot be opened any more: %s", current.embedder, error)
         return MissingEmbedder(current.embedder, current.dimensions, error.message)

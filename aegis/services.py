@@ -29,7 +29,15 @@ from aegis.folder import holder_of, own_folder, record_format, share_folder
 from aegis.garbage import set_apart
 from aegis.index import Opener, open_index
 from aegis.scope import new_id
-from aegis.settings import EdgeSettings, Neo4jSettings, QdrantSettings, RedisSettings, Settings, SQLiteSettings
+from aegis.settings import (
+    EdgeSettings,
+    EmbedderSettings,
+    Neo4jSettings,
+    QdrantSettings,
+    RedisSettings,
+    Settings,
+    SQLiteSettings,
+)
 
 if TYPE_CHECKING:
     from inference.routing import RoutedWriter
@@ -268,7 +276,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         settings, database, outbox, catalogue, blobs, index, publisher, holder, stack
     )
     reindexing = Reindexing(
-        index, publisher, lambda: Settings().embedder, lambda: _record(index, keywords, folder, owned)
+        index, publisher, lambda: _embedder_wanted(settings), lambda: _record(index, keywords, folder, owned)
     )
     stack.push_async_callback(reindexing.aclose)
     conversations = await _open_conversations(settings, database, blobs, static, keywords, closer, stack)
@@ -317,6 +325,15 @@ def _record(index: LiveIndex, keywords: KeywordEncoder, folder: Path, owned: boo
     if owned:
         edge = importlib.metadata.version("qdrant-edge-py")
         record_format(folder, embedder=index.now.embedder.name, keywords=keywords.name, qdrant_edge=edge)
+
+
+def _embedder_wanted(settings: Settings) -> EmbedderSettings:
+    """By the settings as they are now; what may leave is what this process was started with."""
+    from inference.sharing import check_embedder
+
+    wanted = Settings().embedder
+    check_embedder(wanted, settings)
+    return wanted
 
 
 async def _open_graph(settings: Settings, stack: AsyncExitStack) -> Neo4jGraph | None:

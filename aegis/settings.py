@@ -5,6 +5,7 @@ Built once per process, at an entry point. `docs/configuration.md` explains ever
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -197,6 +198,10 @@ class RemoteSettings(Section):
     def model_for(self, role: ModelRole) -> str:
         return self.models.get(role, self.model)
 
+    @property
+    def every_model(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((self.model, *self.models.values())))
+
 
 class DashScopeSettings(RemoteSettings):
     kind: Literal["dashscope"] = Field(default="dashscope", description="Alibaba Cloud's DashScope.")
@@ -223,26 +228,34 @@ class CompatibleSettings(RemoteSettings):
     api_key: SecretStr = Field(default=SecretStr(""), description="Its API key, if it asks for one.")
 
 
+PerMillion = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class CloudSettings(Section):
     """Without `allowed`, and a mark on every document and conversation concerned, nothing leaves this machine."""
 
     allowed: bool = Field(default=False, description="`yes` lets what is marked shareable go to cloud providers.")
     collections: tuple[str, ...] = Field(
-        default=(), description="Collections whose documents may be sent to cloud providers (JSON list)."
+        default=(),
+        description='Collections whose documents may be sent to cloud providers (JSON list); `["*"]` is every one.',
+    )
+    embedding: bool = Field(
+        default=False,
+        description="`yes` lets an embedder elsewhere see every document and question; needs `allowed` and `*`.",
     )
     ask: bool = Field(default=False, description="Ask before each cloud call, showing its price.")
     user_daily_budget: float = Field(default=1.0, ge=0, description="US dollars a user may spend a day.")
     user_monthly_budget: float = Field(default=5.0, ge=0, description="US dollars a user may spend a month.")
     warn_at: float = Field(default=0.8, gt=0, le=1, description="Share of a budget from which it is warned.")
-    prices: dict[str, tuple[float, float]] = Field(
-        default={
-            "qwen-turbo": (0.05, 0.2),
-            "qwen-plus": (0.4, 1.2),
-            "gpt-4o-mini": (0.15, 0.6),
-            "gpt-4.1-mini": (0.4, 1.6),
-        },
-        description="US dollars per million tokens read and written, by model; a model without a price is not asked.",
+    prices: dict[str, tuple[PerMillion, PerMillion]] = Field(
+        default={},
+        description="US dollars per million tokens read and written, by model, from the provider's own list. "
+        "A cloud model without a price is never asked.",
     )
+
+    def may_send(self, collections: Iterable[str]) -> bool:
+        """Whether documents of all these may be sent to a cloud provider."""
+        return self.allowed and ("*" in self.collections or set(collections) <= set(self.collections))
 
 
 class RetrievalSettings(Section):

@@ -24,10 +24,10 @@ from aegis.database import Database, Timestamp, metadata
 from aegis.errors import BudgetExhausted
 from aegis.scope import new_id
 from aegis.telemetry import BUDGET_REFUSALS, BUDGET_WARNINGS, SPENT
+from inference.prices import NANO
 
 logger = logging.getLogger(__name__)
 
-NANO = 1_000_000_000
 GRACE = 60.0  # seconds after a call's deadline until its reservation counts as abandoned
 
 spendings = Table(
@@ -64,18 +64,6 @@ class Limits:
 
     daily: float
     monthly: float
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """US dollars per million tokens."""
-
-    read: float
-    written: float
-
-    def nano(self, tokens_in: int, tokens_out: int) -> int:
-        """Rounded up, so that no sum of calls is ever too small."""
-        return -int(-(tokens_in * self.read + tokens_out * self.written) * NANO // 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import re
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from aegis.errors import AegisError, ModelBusy, ModelFailed, ModelUnavailable, P
 from aegis.settings import OllamaSettings
 from inference import ChatMessage, Piece, WriteRequest
 from inference.premises import on_this_machine
-from inference.streaming import chunks
+from inference.streaming import Streamed
 
 if TYPE_CHECKING:
     from langchain_ollama import ChatOllama
@@ -150,23 +149,18 @@ class OllamaWriter:
 
     async def write(self, request: WriteRequest) -> AsyncGenerator[Piece]:
         """Raises ModelUnavailable before the first piece; ModelFailed after it, PromptCut when the prompt was cut."""
-        name, shown, usage = self.name, False, None
-        deadline = min(request.deadline, time.monotonic() + self._settings.timeout)
+        given, answer = self._settings, Streamed(self._chat, self.name)
+        stream = answer.pieces(request, first=given.first_token_timeout, timeout=given.timeout)
         try:
-            async with aclosing(
-                chunks(self._chat, request.messages, first=self._settings.first_token_timeout, deadline=deadline)
-            ) as stream:
-                async for chunk in stream:
-                    usage = chunk.usage_metadata or usage
-                    if isinstance(chunk.content, str) and chunk.content:
-                        shown = True
-                        yield Piece(chunk.content, name)
+            async with aclosing(stream) as pieces:
+                async for piece in pieces:
+                    yield piece
         except (httpx.HTTPError, OSError, ResponseError, TimeoutError, ValueError, KeyError) as error:
             # ValueError: a line that is no JSON, or no answer in Ollama's form (pydantic's error is one).
-            raise self._translated(error, shown) from error
-        if usage is None:
-            raise self._failed("ended its answer before it was done", shown)
-        yield self._counted(request.messages, usage["input_tokens"], usage["output_tokens"], shown)
+            raise self._translated(error, answer.shown) from error
+        if (usage := answer.usage) is None:
+            raise self._failed("ended its answer before it was done", answer.shown)
+        yield self._counted(request.messages, usage["input_tokens"], usage["output_tokens"], answer.shown)
 
     def _counted(self, messages: Sequence[ChatMessage], read: int, written: int, shown: bool) -> Piece:
         if was_cut(messages, read, self.window):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import httpx
 from aegis.errors import AegisError, ConfigurationError, ModelBusy, ModelFailed, ModelUnavailable
 from aegis.settings import CompatibleSettings, DashScopeSettings, OpenAISettings
 from inference import Piece, WriteRequest
-from inference.streaming import chunks
+from inference.streaming import Streamed
 
 if TYPE_CHECKING:
     from langchain_openai import ChatOpenAI
@@ -46,22 +45,18 @@ class OpenAIWriter:
         """Raises ModelUnavailable before the first piece, ModelFailed after it. Detail `sent`: it may cost money."""
         from openai import OpenAIError
 
-        name, shown, usage = self.name, False, None
-        deadline = min(request.deadline, time.monotonic() + self._settings.timeout)
+        given, answer = self._settings, Streamed(self._chat, self.name)
+        stream = answer.pieces(request, first=given.first_token_timeout, timeout=given.timeout)
         try:
-            async with aclosing(
-                chunks(self._chat, request.messages, first=self._settings.first_token_timeout, deadline=deadline)
-            ) as stream:
-                async for chunk in stream:
-                    usage = chunk.usage_metadata or usage
-                    if isinstance(chunk.content, str) and chunk.content:
-                        shown = True
-                        yield Piece(chunk.content, name)
+            async with aclosing(stream) as pieces:
+                async for piece in pieces:
+                    yield piece
         except (OpenAIError, httpx.HTTPError, OSError, TimeoutError, ValueError, TypeError, KeyError) as error:
-            raise self._translated(error, shown) from error
-        if not shown:
+            raise self._translated(error, answer.shown) from error
+        usage = answer.usage
+        if not answer.shown:
             raise self._failed("answered with nothing", shown=False)
-        yield Piece("", name, *((usage["input_tokens"], usage["output_tokens"]) if usage else (0, 0)))
+        yield Piece("", self.name, *((usage["input_tokens"], usage["output_tokens"]) if usage else (0, 0)))
 
     def _translated(self, error: Exception, shown: bool) -> AegisError:
         from openai import APIConnectionError, APIStatusError, APITimeoutError

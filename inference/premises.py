@@ -6,6 +6,8 @@ import ipaddress
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from aegis.settings import CompatibleSettings, Provider, Settings
+
 NAMES = ("localhost", "host.docker.internal")  # the second is this machine, seen from a container of its own
 
 
@@ -19,3 +21,9 @@ def on_this_machine(url: str, trusted_hosts: Sequence[str] = ()) -> bool:
     except ValueError:
         return False
     return address.is_loopback or address.is_unspecified
+
+
+def is_cloud(provider: Provider, settings: Settings) -> bool:
+    """Whether it is paid and sees nothing private. DashScope and OpenAI are, wherever their address leads."""
+    here = on_this_machine(provider.url, settings.ollama.trusted_hosts)
+    return not (isinstance(provider, CompatibleSettings) and here)

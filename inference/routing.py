@@ -9,42 +9,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from aegis.database import Database
-from aegis.errors import AegisError, ConfigurationError, ModelFailed, ModelUnavailable, PromptCut, StoreUnavailable
-from aegis.settings import CloudSettings, CompatibleSettings, ModelRole, OllamaSettings, Settings
+from aegis.errors import AegisError, ModelFailed, ModelUnavailable, PromptCut, StoreUnavailable
+from aegis.settings import CloudSettings, ModelRole, Settings
 from inference import ChatMessage, Offer, Piece, Writer, WriteRequest, tokens
-from inference.budgets import NANO, Budgets, Limits, Price, Reservation
-from inference.circuit import Circuits
+from inference.budgets import Budgets, Limits, Reservation
 from inference.extractive import Embed, ExtractiveWriter
 from inference.ollama_servers import ModelStatus, OllamaServers, open_servers
-from inference.openai import AnyOpenAI, OpenAIWriter
-from inference.pool import Member, Pool
-from inference.premises import on_this_machine
+from inference.prices import NANO, Prices, price_advice, unpriced
+from inference.providers import Source, check_names, ollama_source, remote_source
 
 logger = logging.getLogger(__name__)
 
 NO_MODEL = "No language model is configured: this answer is made of sentences from the documents."
 EXTRACTS = "This answer is made of sentences from the documents instead."
 PRIVATE = "Cloud models were not asked, because this conversation or one of its documents is private."
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A pool in the order of asking. `local`: what is sent there stays on this machine."""
-
-    name: str
-    local: bool
-    pool: Pool
-    model_for: Callable[[ModelRole], str | None]
-    window: int
-    paid: bool = False
-    max_tokens: int = 0
-    timeout: float = 0.0
 
 
 class RoutedWriter:
@@ -63,7 +47,7 @@ class RoutedWriter:
         self._sources = tuple(sources)
         self._extractive = extractive
         self._cloud = cloud
-        self._prices: Mapping[str, Price] = {model: Price(*each) for model, each in cloud.prices.items()}
+        self._prices = Prices(cloud)
         self._measured: dict[str, float] = {}  # model -> tokens it counted per token that we estimated
 
     @property
@@ -144,7 +128,7 @@ class RoutedWriter:
 
     async def _paid(self, source: Source, model: str, request: WriteRequest) -> AsyncGenerator[Piece]:
         """Reserved at the most it can cost, settled at what it did; in full where nobody knows."""
-        price = self._price(model)
+        price = self._prices.of(model)
         most = price.nano(tokens.most(request.messages), source.max_tokens)
         held = await self._reserved(source, model, request.user, most)
         spent, last = most, Piece("")
@@ -177,11 +161,6 @@ class RoutedWriter:
         except AegisError as error:  # what was set aside stays so, which is never too little
             logger.error("A call to %s could not be settled: %s", held.provider, error.message)
 
-    def _price(self, model: str) -> Price:
-        if model not in self._prices:
-            raise ModelUnavailable(f"There is no price for {model}, so it is not asked. Add it to AEGIS_CLOUD__PRICES.")
-        return self._prices[model]
-
     def _may_leave(self, request: WriteRequest) -> bool:
         return self._cloud.allowed and request.shareable
 
@@ -195,7 +174,7 @@ class RoutedWriter:
         for source in self._sources:
             model = source.model_for(request.role)
             if model is not None and source.paid and model in self._prices and self._asks(source, request):
-                most = self._prices[model].nano(tokens.most(request.messages), source.max_tokens)
+                most = self._prices.of(model).nano(tokens.most(request.messages), source.max_tokens)
                 return Offer(source.name, model, most / NANO, " ".join(failures) or self._missing())
         return None
 
@@ -227,16 +206,18 @@ async def open_writer(
     """Looks for servers in the background until closed. `embed` gives unit vectors, one row per text."""
     async with AsyncExitStack() as stack:
         ollama = await stack.enter_async_context(open_servers(settings.ollama))
-        sources = [_ollama(settings.ollama, ollama, local=True)]
-        remote = [await _remote(settings, each, stack) for each in settings.providers]
-        _named_once(remote)
+        sources = [ollama_source(settings.ollama, ollama, local=True)]
+        remote = [remote_source(settings, each, stack) for each in settings.providers]
+        check_names(remote)
         sources += [source for source in remote if source.local]
         if ollama.elsewhere.members:
-            sources.append(_ollama(settings.ollama, ollama, local=False))
+            sources.append(ollama_source(settings.ollama, ollama, local=False))
         sources += [source for source in remote if not source.local]
         budgets = budgets_of(settings, database, clock)
         if any(source.paid for source in sources):
             await budgets.abandon()
+        if settings.cloud.allowed and (models := unpriced(settings)):
+            logger.warning("No price for %s: not asked. %s", ", ".join(models), price_advice(models))
         yield RoutedWriter(ollama, sources, ExtractiveWriter(embed), budgets, settings.cloud)
 
 
@@ -245,48 +226,3 @@ def budgets_of(settings: Settings, database: Database, clock: Callable[[], datet
     limits = {each.name: Limits(each.daily_budget, each.monthly_budget) for each in settings.providers}
     user = Limits(cloud.user_daily_budget, cloud.user_monthly_budget)
     return Budgets(database, clock, limits, user, cloud.warn_at)
-
-
-def _ollama(settings: OllamaSettings, servers: OllamaServers, *, local: bool) -> Source:
-    def model_for(role: ModelRole) -> str | None:
-        return servers.model_for(role, local=local)
-
-    name, pool = ("ollama", servers.here) if local else ("ollama elsewhere", servers.elsewhere)
-    return Source(name, local, pool, model_for, settings.num_ctx)
-
-
-async def _remote(settings: Settings, provider: AnyOpenAI, stack: AsyncExitStack) -> Source:
-    local = isinstance(provider, CompatibleSettings) and on_this_machine(provider.url, settings.ollama.trusted_hosts)
-    if not local and provider.url.startswith("http:") and not on_this_machine(provider.url):
-        raise ConfigurationError(
-            f"The address of {provider.name} in AEGIS_PROVIDERS is {provider.url}: a key and documents would cross the "
-            "network in the clear. Use https."
-        )
-    models = frozenset({provider.model, *provider.models.values()})
-    writers: dict[str, OpenAIWriter] = {}
-
-    def opened(model: str) -> OpenAIWriter:
-        if model not in writers:
-            writers[model] = OpenAIWriter(provider, model, trust_env=not on_this_machine(provider.url))
-            stack.push_async_callback(writers[model].close)
-        return writers[model]
-
-    circuit = Circuits(provider.failures, provider.rest).of(provider.name)
-    member = Member(provider.url, circuit, opened, models, probed=False)
-    pool = Pool([member], parallel=provider.parallel, queue=provider.queue, queue_timeout=provider.queue_timeout)
-    return Source(
-        provider.name,
-        local,
-        pool,
-        provider.model_for,
-        provider.window - provider.max_tokens,
-        paid=not local,
-        max_tokens=provider.max_tokens,
-        timeout=provider.timeout + provider.queue_timeout,
-    )
-
-
-def _named_once(sources: Sequence[Source]) -> None:
-    names = [source.name for source in sources]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigurationError(f"Two entries of AEGIS_PROVIDERS are called {twice}: give each a name of its own.")

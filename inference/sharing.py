@@ -10,8 +10,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.database import Database, Timestamp, metadata
+from aegis.errors import ConfigurationError
 from aegis.scope import Scope
-from aegis.settings import CloudSettings
+from aegis.settings import CloudSettings, EmbedderSettings, OllamaEmbedderSettings, OpenAIEmbedderSettings, Settings
+from inference.premises import on_this_machine
 
 shareable_conversations = Table(
     "shareable_conversations",
@@ -37,7 +39,7 @@ class Sharing:
     ) -> bool:
         """Whether a question of this conversation may, with passages of these collections. `agreed`: its owner said so
         for this very question."""
-        if not self._settings.allowed or not set(collections) <= set(self._settings.collections):
+        if not self._settings.may_send(collections):
             return False
         return agreed or self._settings.ask or await self.marked(scope, conversation_id)
 
@@ -59,6 +61,33 @@ class Sharing:
     async def forget(self, connection: AsyncConnection, scope: Scope, conversation_id: str) -> int:
         gone = delete(shareable_conversations).where(*_mine(scope, conversation_id))
         return (await connection.execute(gone)).rowcount
+
+
+def check_embedder(given: EmbedderSettings, settings: Settings) -> None:
+    """Raises ConfigurationError where this embedder would send away what is private."""
+    if isinstance(given, OllamaEmbedderSettings | OpenAIEmbedderSettings):
+        check_embedding_at(given.url, settings)
+
+
+def check_embedding_at(url: str, settings: Settings) -> None:
+    """An embedder sees every document and every question, so one elsewhere needs the operator's word for all of them.
+
+    Raises ConfigurationError, naming the settings.
+    """
+    cloud, trusted = settings.cloud, settings.ollama.trusted_hosts
+    if on_this_machine(url, trusted):
+        return
+    if not (cloud.embedding and cloud.allowed and "*" in cloud.collections):
+        raise ConfigurationError(
+            f"The embedder at {url} runs on another machine: every document and question would be sent there, and "
+            "all of them are private. If that machine is yours, name its host in AEGIS_OLLAMA__TRUSTED_HOSTS. To send "
+            "everything to a cloud all the same, set AEGIS_CLOUD__ALLOWED=yes, AEGIS_CLOUD__EMBEDDING=yes and "
+            """AEGIS_CLOUD__COLLECTIONS='["*"]', and start again."""
+        )
+    if not url.startswith("https:"):
+        raise ConfigurationError(
+            f"The embedder's address {url} would carry documents over the network in the clear. Use https."
+        )
 
 
 def _mine(scope: Scope, conversation_id: str) -> tuple[ColumnElement[bool], ...]:

@@ -7,34 +7,46 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from inference import ChatMessage
+from inference import ChatMessage, Piece, WriteRequest
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessageChunk, BaseMessage
+    from langchain_core.messages import BaseMessage
+    from langchain_core.messages.ai import UsageMetadata
 
 
-async def chunks(
-    chat: BaseChatModel, messages: Sequence[ChatMessage], *, first: float, deadline: float
-) -> AsyncGenerator[AIMessageChunk]:
-    """Chunks as they come; the first within `first` seconds, all before `deadline` (monotonic seconds).
+class Streamed:
+    """One answer of a model: its pieces as they come, and what is known of it meanwhile."""
 
-    Raises TimeoutError and whatever the model's library raises. Cancelled or closed, the connection is closed, which
-    stops the model. `_astream` is what adapters of langchain implement; around it, `astream` would look for tracers in
-    the environment, and a tracer sends prompts elsewhere.
-    """
-    stream: Any = chat._astream(_messages(messages))  # pyright: ignore[reportPrivateUsage]
-    limit = min(deadline, time.monotonic() + first)
-    try:
-        while True:
-            async with asyncio.timeout_at(limit):
-                chunk = await stream.__anext__()
-            yield chunk.message
-            limit = deadline
-    except StopAsyncIteration:
-        return
-    finally:
-        await stream.aclose()
+    def __init__(self, chat: BaseChatModel, name: str) -> None:
+        self.shown = False
+        self.usage: UsageMetadata | None = None  # what its server counted, in its last chunk
+        self._chat = chat
+        self._name = name
+
+    async def pieces(self, request: WriteRequest, *, first: float, timeout: float) -> AsyncGenerator[Piece]:
+        """The first chunk within `first` seconds, all within `timeout` and before the request's deadline.
+
+        Raises TimeoutError and whatever the model's library raises. Cancelled or closed, the connection is closed,
+        which stops the model. `_astream` is what adapters of langchain implement; around it, `astream` would look for
+        tracers in the environment, and a tracer sends prompts elsewhere.
+        """
+        stream: Any = self._chat._astream(_messages(request.messages))  # pyright: ignore[reportPrivateUsage]
+        deadline = min(request.deadline, time.monotonic() + timeout)
+        limit = min(deadline, time.monotonic() + first)
+        try:
+            while True:
+                async with asyncio.timeout_at(limit):
+                    chunk = (await stream.__anext__()).message
+                self.usage = chunk.usage_metadata or self.usage
+                if isinstance(chunk.content, str) and chunk.content:
+                    self.shown = True
+                    yield Piece(chunk.content, self._name)
+                limit = deadline
+        except StopAsyncIteration:
+            return
+        finally:
+            await stream.aclose()
 
 
 def _messages(messages: Sequence[ChatMessage]) -> list[BaseMessage]:

@@ -19,7 +19,7 @@ import typer
 
 from aegis.errors import AegisError
 from aegis.folder import FORMAT, current_owner, recorded_format
-from aegis.settings import EdgeSettings, EmbedderSettings, Settings, SQLiteSettings, WordLlamaSettings
+from aegis.settings import EdgeSettings, Settings, SQLiteSettings, WordLlamaSettings
 
 if TYPE_CHECKING:
     from inference.ollama_servers import ModelStatus
@@ -59,6 +59,7 @@ def examine(settings: Settings) -> list[Finding]:
         _python,
         _vector_engine,
         _embedder,
+        _cloud,
         _relational_engine,
         _folder,
         _disk,
@@ -89,7 +90,7 @@ def _vector_engine(settings: Settings) -> Finding:
 
 def _embedder(settings: Settings) -> Finding:
     if not isinstance(settings.embedder, WordLlamaSettings):
-        return _chosen_embedder(settings.embedder)
+        return _chosen_embedder(settings)
     try:
         from retrieval.embedding.wordllama import load_wordllama
 
@@ -102,12 +103,14 @@ def _embedder(settings: Settings) -> Finding:
     return Finding("Embedding model", "ok", f"WordLlama {importlib.metadata.version('wordllama')}, {width} dimensions")
 
 
-def _chosen_embedder(settings: EmbedderSettings) -> Finding:
+def _chosen_embedder(settings: Settings) -> Finding:
     """It embeds a text, which is the one thing asked of it."""
+    from inference.sharing import check_embedder
     from retrieval.embedding import open_embedder
 
     async def width() -> tuple[str, int]:
-        async with open_embedder(settings) as embedder:
+        check_embedder(settings.embedder, settings)
+        async with open_embedder(settings.embedder) as embedder:
             return embedder.name, len(await embedder.embed_query("a test"))
 
     try:
@@ -115,6 +118,24 @@ def _chosen_embedder(settings: EmbedderSettings) -> Finding:
     except AegisError as error:
         return Finding("Embedding model", "problem", error.message, "See AEGIS_EMBEDDER__ in docs/configuration.md")
     return Finding("Embedding model", "ok", f"{name}, {dimensions} dimensions")
+
+
+def _cloud(settings: Settings) -> Finding:
+    """Whether what is configured may be asked at all, and at which price."""
+    from inference.premises import is_cloud
+    from inference.prices import price_advice, unpriced
+
+    paid = [provider for provider in settings.providers if is_cloud(provider, settings)]
+    if not paid:
+        return Finding("Cloud models", "ok", "none is configured; nothing leaves this machine")
+    names = ", ".join(f"{provider.name} ({provider.model})" for provider in paid)
+    if not settings.cloud.allowed:
+        return Finding("Cloud models", "ok", f"{names}: configured, but AEGIS_CLOUD__ALLOWED is not set: never asked")
+    if missing := unpriced(settings):
+        return Finding(
+            "Cloud models", "problem", f"no price for {', '.join(missing)}: never asked", price_advice(missing)
+        )
+    return Finding("Cloud models", "ok", f"{names}; at most what the budgets allow")
 
 
 def _relational_engine(settings: Settings) -> Finding:

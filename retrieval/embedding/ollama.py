@@ -35,4 +35,5 @@ async def open_ollama(settings: OllamaEmbedderSettings) -> AsyncGenerator[Remote
             settings.batch,
             settings.query_prefix,
             settings.passage_prefix,
+            sends_to=settings.url,
         )

@@ -35,6 +35,7 @@ async def open_openai(settings: OpenAIEmbedderSettings) -> AsyncGenerator[Remote
             settings.batch,
             settings.query_prefix,
             settings.passage_prefix,
+            sends_to=settings.url,
         )
 
 

@@ -37,6 +37,7 @@ class RemoteEmbedder:
     batch: int
     query_prefix: str = ""
     passage_prefix: str = ""
+    sends_to: str = ""  # the server's address
     _away_until: float = 0.0  # by time.monotonic
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PARALLEL))
 

@@ -152,3 +152,21 @@ async def test_a_search_by_words_goes_on_while_the_embedder_is_away(tmp_path: Pa
         await ingest(services, 5)
         server.fault = "error_500"
         assert (await found(services, "granite"))[0] == "upload:note-1.txt"
+
+
+async def test_nothing_is_sent_to_an_embedder_elsewhere(
+    tmp_path: Path, server: EmbeddingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address is this one's, but by its name it is another machine's."""
+    monkeypatch.setattr("inference.premises.NAMES", ())
+    elsewhere = other(server) | {"url": server.url.replace("127.0.0.1", "localhost")}
+    with pytest.raises(ConfigurationError, match="private"):
+        async with open_services(settings(tmp_path, **elsewhere)):
+            pass
+    async with open_services(settings(tmp_path)) as services:  # refused before anything was remembered
+        await ingest(services, 3)
+        monkeypatch.setenv("AEGIS_EMBEDDER__URL", elsewhere["url"])
+        monkeypatch.setenv("AEGIS_EMBEDDER__KIND", "ollama")
+        with pytest.raises(ConfigurationError, match="private"):
+            await services.reindexing.start()
+    assert server.texts == []

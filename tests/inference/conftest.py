@@ -17,6 +17,7 @@ from retrieval.embedding.wordllama import load_wordllama
 from tests.servers.openai import OpenAILike, running_openai_like
 
 Routed = Callable[..., AbstractAsyncContextManager[RoutedWriter]]
+PRICES = {"gpt-4o-mini": [0.2, 0.8], "qwen-plus": [0.5, 1.5]}  # made up
 NOBODY = "http://127.0.0.1:9"  # the discard port: no model server is there
 
 

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import func, select
 
 from aegis.database import Database
 from aegis.errors import BudgetExhausted
+from aegis.settings import Settings
 from inference import Piece
-from inference.budgets import NANO, Budgets, Limits, Price, budgets, spendings
+from inference.budgets import Budgets, Limits, budgets, spendings
+from inference.prices import NANO, Price, unpriced
 from inference.routing import RoutedWriter
 from tests.inference.conftest import NOBODY, Routed
 from tests.inference.test_writer_contract import REQUEST
@@ -158,10 +161,27 @@ async def test_a_spent_budget_means_the_next_provider_then_a_clear_refusal(
             assert "budget for dashscope of this day (0 US dollars) has no room" in pieces[-1].note
 
 
-async def test_a_model_without_a_price_is_not_asked(openai_like: OpenAILike, routed_writer: Routed) -> None:
-    async with routed_writer(providers=[provider(openai_like)], cloud=OPEN | {"prices": {}}) as writer:
-        assert "AEGIS_CLOUD__PRICES" in (await answered(writer))[-1].note
+async def test_a_model_without_a_price_is_not_asked(
+    openai_like: OpenAILike, routed_writer: Routed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """None comes along: what nobody has looked up is no price."""
+    async with routed_writer(providers=[provider(openai_like)], cloud=OPEN) as writer:
+        assert """AEGIS_CLOUD__PRICES='{"gpt-4o-mini": [READ, WRITTEN]}'""" in (await answered(writer))[-1].note
     assert openai_like.calls == []
+    assert any("No price for gpt-4o-mini" in record.message for record in caplog.records)
+
+
+def test_models_of_every_role_need_a_price_and_those_of_this_machine_none() -> None:
+    mine = {"kind": "compatible", "url": "http://127.0.0.1:8080/v1", "model": "mine"}
+    cloud = {"kind": "openai", "api_key": "k", "model": "a", "models": {"judge": "b"}}
+    settings = {"providers": [mine, cloud], "cloud": {"allowed": True, "prices": {"a": [1, 2]}}}
+    assert unpriced(Settings.model_validate(settings)) == ["b"]
+
+
+@pytest.mark.parametrize("price", [[-1, 1], [1, "inf"], [1]])
+def test_what_is_no_price_is_refused(price: list[object]) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"cloud": {"prices": {"m": price}}})
 
 
 @pytest.mark.parametrize(
@@ -203,7 +223,6 @@ async def test_two_processes_one_killed(
     """AEGIS_TEST_CALLS calls (1,000 by hand) for a dollar; one of two processes is killed."""
     from aegis.database import open_database
     from aegis.database.migrations import upgrade
-    from aegis.settings import Settings
     from tests.servers.fixtures import fresh_postgres_database
 
     calls = int(os.environ.get("AEGIS_TEST_CALLS", "160" if engine == "sqlite" else "400"))

@@ -11,12 +11,12 @@ from aegis.errors import ConfigurationError
 from inference import Piece
 from inference.premises import on_this_machine
 from inference.routing import PRIVATE, RoutedWriter
-from tests.inference.conftest import NOBODY, Routed
+from tests.inference.conftest import NOBODY, PRICES, Routed
 from tests.inference.test_writer_contract import REQUEST
 from tests.servers.ollama import Fault, OllamaLike
 from tests.servers.openai import OpenAILike, running_openai_like
 
-OPEN = {"allowed": True, "collections": ["default"]}
+OPEN = {"allowed": True, "collections": ["default"], "prices": PRICES}
 
 
 def openai(server: OpenAILike, **more: Any) -> dict[str, Any]:
