@@ -411,7 +411,7 @@ async def _open_ingestion(
     stack: AsyncExitStack,
 ) -> tuple[Intake, Eraser]:
     from memory.extraction import RuleExtractor
-    from memory.facts.store import GraphWriter
+    from memory.facts.writing import GraphWriter
     from retrieval.ingestion.erasing import Eraser
     from retrieval.ingestion.expiry import Expiry
     from retrieval.ingestion.intake import Intake

@@ -16,7 +16,7 @@ from aegis.database.migrations import upgrade
 from aegis.scope import Scope, Span, chunk_id
 from aegis.settings import EdgeSettings, RetrievalSettings, SQLiteSettings
 from memory.extraction import RuleExtractor
-from memory.facts.store import GraphWriter
+from memory.facts.writing import GraphWriter
 from memory.mentions import GraphSearcher, MentionFollower
 from retrieval.catalogue import NEVER, Catalogue, chunks, documents, embedded_text, epochs, versions
 from retrieval.embedding import Embedder

@@ -20,7 +20,8 @@ from memory.conversations import MAX_TITLE, RECENT, SAID, Conversation, Forgetti
 from memory.conversations.archive import Archive
 from memory.conversations.record import COLUMNS, record_of, safe, turn_of
 from memory.conversations.tables import TURNS_TOPIC, archives, conversations, turns, unindexed
-from memory.facts.store import column, remove_episodes
+from memory.facts.rows import column
+from memory.facts.writing import remove_episodes
 from memory.recalls import rest_on
 
 MAX_WORDS = 12  # of a question, used to find earlier turns

@@ -10,8 +10,8 @@ from sqlalchemy import RowMapping, exists, func, select, tuple_
 from aegis.database import Database
 from aegis.scope import Scope
 from memory.facts.conflicts import Conflicts
-from memory.facts.store import Epoch, groups_of, stated
 from memory.facts.tables import entities, episodes, evidence, facts, mentions
+from memory.facts.visibility import Epoch, groups_of, stated
 from retrieval.catalogue import chunks, versions, visible_at
 
 PAGE = 500  # rows of evidence compared at a time

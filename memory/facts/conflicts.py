@@ -15,8 +15,9 @@ from sqlalchemy import and_, func, or_, select, tuple_
 from aegis.database import Database
 from aegis.scope import Scope
 from memory.facts import Entity, Fact
-from memory.facts.store import Epoch, groups_of, load_facts, stated
+from memory.facts.loading import load_facts
 from memory.facts.tables import evidence, facts
+from memory.facts.visibility import Epoch, groups_of, stated
 from memory.naming import key
 from memory.statements import single
 from memory.statements.relations import SINGLE

@@ -20,8 +20,10 @@ from aegis.errors import Conflict, Forbidden, InvalidInput, NotFound
 from aegis.scope import Scope, derived_id
 from memory.facts import Fact
 from memory.facts.history import Change, Kind, put_back, record, reopen, withdraw
-from memory.facts.store import FactStore, groups_of, insert_new, tell_graph
+from memory.facts.rows import insert_new, tell_graph
+from memory.facts.store import FactStore
 from memory.facts.tables import NAME_LENGTH, changes, entities, evidence, facts, mentions
+from memory.facts.visibility import groups_of
 from memory.naming import key
 
 LONGEST_TEXT = 2000

@@ -26,8 +26,10 @@ from aegis.scope import group_id
 from memory.facts.lookup import RelationalSearch
 from memory.facts.objects import PLACEHOLDER
 from memory.facts.operations import RelationalOperations
-from memory.facts.store import Epoch, insert_new, overlap
+from memory.facts.rows import insert_new
 from memory.facts.tables import groups
+from memory.facts.visibility import Epoch
+from memory.facts.wording import overlap
 from retrieval.embedding import Embedder
 
 

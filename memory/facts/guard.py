@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from memory.facts.store import batches, content_words
+from memory.facts.rows import batches
 from memory.facts.tables import facts
+from memory.facts.wording import content_words
 from memory.statements import single
 
 HELD = 0.6  # share of a fact's content words that the quote must hold

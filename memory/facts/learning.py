@@ -21,8 +21,9 @@ from aegis.database.outbox import Outbox, OutboxRow
 from aegis.scope import derived_id, group_id
 from memory.conversations.tables import TURNS_TOPIC, conversations, turns
 from memory.facts.history import BY_RULE, packed, record
-from memory.facts.store import insert_new, refused_of, tell_graph
+from memory.facts.rows import insert_new, tell_graph
 from memory.facts.tables import NAME_LENGTH, entities, episodes, evidence, facts, groups, mentions
+from memory.facts.writing import refused_of
 from memory.naming import key
 from memory.statements import Statement, single, statements
 

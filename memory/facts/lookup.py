@@ -17,9 +17,11 @@ from graphiti_core.nodes import EntityNode
 from graphiti_core.search.search_filters import ComparisonOperator, DateFilter
 from sqlalchemy import and_, or_
 
+from memory.facts.loading import named
 from memory.facts.objects import load_edges, load_nodes
-from memory.facts.store import MAX_CANDIDATES, named, overlap
+from memory.facts.store import MAX_CANDIDATES
 from memory.facts.tables import entities, facts
+from memory.facts.wording import overlap
 from memory.naming import asked
 
 MAX_DEPTH = 4

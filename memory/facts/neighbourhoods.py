@@ -10,8 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aegis.database import Database
 from aegis.scope import Scope
 from memory.facts import Entity, Fact, Neighbourhood
-from memory.facts.store import Epoch, batches, groups_of, load_entities, load_facts, mentioned, stated
+from memory.facts.loading import load_entities, load_facts
+from memory.facts.rows import batches
 from memory.facts.tables import entities, facts
+from memory.facts.visibility import Epoch, groups_of, mentioned, stated
 
 MAX_HOPS = 6
 MAX_STEP = 2000  # facts followed in one step of a path

@@ -30,8 +30,9 @@ from memory.facts import Neighbourhood
 from memory.facts.driver import GraphitiEmbedder
 from memory.facts.neighbourhoods import MAX_HOPS, RelationalNeighbourhoods, neighbourhood
 from memory.facts.objects import load_nodes, load_recorded_edges
-from memory.facts.store import BATCH, TOPIC, batches, column, groups_of
+from memory.facts.rows import BATCH, TOPIC, batches, column
 from memory.facts.tables import entities, facts, groups
+from memory.facts.visibility import groups_of
 
 WRITE_PATIENCE = 6  # a batch of writes may take this many times as long as a question
 RETRY = 5.0  # seconds in which questions do not wait for a graph that did not answer

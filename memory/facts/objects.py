@@ -18,8 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.errors import InvalidInput
 from memory.facts.guard import entailed, guarded
-from memory.facts.store import batches, content_words, insert_new, stated, tell_graph
+from memory.facts.rows import batches, insert_new, tell_graph
 from memory.facts.tables import NAME_LENGTH, entities, episodes, evidence, facts, groups, mentions
+from memory.facts.visibility import stated
+from memory.facts.wording import content_words
 from memory.naming import key
 from memory.sentences import sentences
 from retrieval.catalogue import chunks, versions

@@ -18,8 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from memory.facts import objects
 from memory.facts.objects import PLACEHOLDER, load_edges, load_episodes, load_nodes
-from memory.facts.store import batches, column, drop_unsupported
+from memory.facts.rows import batches, column
 from memory.facts.tables import entities, episodes, evidence, facts, mentions
+from memory.facts.writing import drop_unsupported
 from memory.naming import key
 
 

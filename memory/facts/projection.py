@@ -16,7 +16,8 @@ from aegis.database import Database
 from aegis.database.leases import Leases
 from aegis.database.outbox import Outbox, outbox
 from aegis.errors import AegisError, Conflict
-from memory.facts.store import TOPIC, project_again
+from memory.facts.rows import TOPIC
+from memory.facts.store import project_again
 from memory.facts.tables import entities, facts
 from retrieval.projection import LOOKS, PATIENCE, Projection, Target
 

@@ -12,7 +12,7 @@ from sqlalchemy import insert
 from aegis.database import Database
 from aegis.scope import DEFAULT_COLLECTION, LOCAL_USER, Span, chunk_id, content_hash, document_id, version_id
 from memory.extraction import Extract, RuleExtractor
-from memory.facts.store import GraphWriter
+from memory.facts.writing import GraphWriter
 from retrieval.catalogue import NEVER, Catalogue, chunks, documents, epochs, versions
 from retrieval.loaders.document import LoadedDocument
 from retrieval.splitting import Piece

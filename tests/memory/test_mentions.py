@@ -15,7 +15,7 @@ import pytest
 
 from aegis.database import Database
 from aegis.scope import Scope
-from memory.facts.store import GraphWriter
+from memory.facts.writing import GraphWriter
 from memory.mentions import GraphSearcher, MentionFollower
 from memory.naming import words
 from retrieval.catalogue import Chunk, DocumentFilter, embedded_text

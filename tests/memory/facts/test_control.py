@@ -13,7 +13,8 @@ from aegis.scope import Scope, new_id
 from memory.facts import Fact
 from memory.facts.control import Correction, FactControl
 from memory.facts.learning import Said, learn
-from memory.facts.store import FactStore, GraphWriter
+from memory.facts.store import FactStore
+from memory.facts.writing import GraphWriter
 from memory.statements import statements
 from tests.memory.library import Library
 

@@ -20,7 +20,8 @@ from aegis.database.outbox import Outbox
 from aegis.errors import InvalidInput
 from aegis.scope import DEFAULT_COLLECTION, Scope
 from memory.facts.driver import GraphitiEmbedder, ensure_group, open_graphiti
-from memory.facts.store import TOPIC, FactStore
+from memory.facts.rows import TOPIC
+from memory.facts.store import FactStore
 from memory.facts.tables import entities, evidence, facts
 from retrieval.catalogue import Catalogue
 from tests.memory.library import NOW, Library

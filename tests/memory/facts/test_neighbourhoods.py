@@ -16,7 +16,9 @@ from aegis.settings import Neo4jSettings
 from memory.facts import Neighbourhood, Neighbourhoods
 from memory.facts.neighbourhoods import RelationalNeighbourhoods
 from memory.facts.neo4j import Neo4jGraph, Neo4jNeighbourhoods, Neo4jProjection, open_neo4j
-from memory.facts.store import TOPIC, FactStore, GraphWriter, project_again
+from memory.facts.rows import TOPIC
+from memory.facts.store import FactStore, project_again
+from memory.facts.writing import GraphWriter
 from retrieval.catalogue import NEVER
 from tests.memory.library import Library
 from tests.servers import free_port

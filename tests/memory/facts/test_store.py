@@ -16,7 +16,9 @@ from aegis.errors import NotFound
 from aegis.scope import DEFAULT_COLLECTION, Scope
 from memory.facts import Facts
 from memory.facts import tables as t
-from memory.facts.store import TOPIC, FactStore, GraphWriter, project_again
+from memory.facts.rows import TOPIC
+from memory.facts.store import FactStore, project_again
+from memory.facts.writing import GraphWriter
 from retrieval.catalogue import NEVER
 from retrieval.embedding.wordllama import load_wordllama
 from tests.memory.facts.fakes import FakeFacts
