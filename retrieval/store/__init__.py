@@ -1,12 +1,13 @@
 """The vector store: a port and its value types. Adapters: `edge.py` (a child process of ours), `server.py`.
 
 A projection of the catalogue. Points carry a dense vector, a BM25 vector, and as indexed payload what searches
-filter on: collection, document, type, tags, date, visible_from, visible_until.
+filter on: collection, document, type, tags, date, visible_from, visible_until. A store that is opened with further
+`Fields` filters on those, too: facts have their times there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 Dense = NDArray[np.float32]
 EngineFusion = Literal["rrf", "dbsf"]
+Fields = Mapping[str, Literal["keyword", "number"]]
+"""Indexed fields of a store beside those that every point has."""
 RRF_K = 60
 
 
@@ -38,6 +41,17 @@ class Point:
     visible_until: int
     tags: tuple[str, ...] = ()
     date: float | None = None  # the document's own date, seconds since 1970
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])  # of its store's Fields
+    numbers: Mapping[str, float] = field(default_factory=dict[str, float])  # of its store's Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """A number of the point lies above one bound and not above the other."""
+
+    field: str
+    above: float | None = None
+    upto: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +74,8 @@ class PointFilter:
     tags: tuple[str, ...] = ()  # all of these
     date_from: float | None = None
     date_to: float | None = None
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])  # any of these, per field
+    numbers: tuple[tuple[Within, ...], ...] = ()  # of each group at least one
 
 
 @dataclass(frozen=True, slots=True)

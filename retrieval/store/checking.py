@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 import numpy as np
@@ -27,8 +27,10 @@ def check_point(point: Point, dimensions: int) -> Dense:
     """Returns the dense vector as contiguous float32."""
     check_ids((point.id,))
     _check_sparse(point.sparse)
-    for text in (point.collection, point.document, point.type, *point.tags):
+    for text in (point.collection, point.document, point.type, *point.tags, *_all(point.names)):
         _check_text(text)
+    if not np.isfinite(list(point.numbers.values())).all():
+        raise InvalidInput(f"point {point.id} has a number that is not finite")
     if point.date is not None and not np.isfinite(point.date):
         raise InvalidInput(f"point {point.id}: its date is {point.date}, not a number of seconds")
     return _check_dense(point.dense, dimensions)
@@ -44,9 +46,15 @@ def check_query(query: VectorQuery, dimensions: int) -> tuple[Dense | None, Spar
     condition = query.filter
     for text in (*condition.collections, *condition.documents, *condition.types, *condition.tags):
         _check_text(text)
+    for text in _all(condition.names):
+        _check_text(text)
     if not condition.collections or query.limit == 0:
         return None, None
     return dense, query.sparse if query.sparse and query.sparse.indices else None
+
+
+def _all(names: Mapping[str, tuple[str, ...]]) -> list[str]:
+    return [text for texts in names.values() for text in texts]
 
 
 def _check_dense(vector: Dense, dimensions: int) -> Dense:

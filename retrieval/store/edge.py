@@ -25,6 +25,7 @@ from aegis.settings import EdgeSettings
 from retrieval.store import (
     Candidates,
     EngineFusion,
+    Fields,
     Point,
     PointFilter,
     Scored,
@@ -37,7 +38,7 @@ from retrieval.store.checking import check_ids, check_point, check_query
 from retrieval.store.edge_folder import Damaged, Generations
 from retrieval.store.edge_log import WriteLog
 from retrieval.store.edge_process import Child, Hung, Lost, Refused, start_child
-from retrieval.store.payload import payload
+from retrieval.store.payload import bounds, payload
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +58,16 @@ class EdgeStore:
     """Open with `open_edge`."""
 
     def __init__(
-        self, settings: EdgeSettings, folder: Path, dimensions: int, on_reset: Callable[[str], None] | None = None
+        self,
+        settings: EdgeSettings,
+        folder: Path,
+        dimensions: int,
+        on_reset: Callable[[str], None] | None = None,
+        fields: Fields | None = None,
     ) -> None:
         self._settings = settings
         self._dimensions = dimensions
+        self._fields = dict(fields or {})
         self._generations = Generations(folder)
         self._on_reset = on_reset
         self._was_reset: str | None = None
@@ -307,7 +314,7 @@ class EdgeStore:
         child = await start_child(self._ended)
         try:
             unindexed = await child.request(
-                "open", str(generation), self._dimensions, SCAN_SECONDS, timeout=OPEN_TIMEOUT
+                "open", str(generation), self._dimensions, self._fields, SCAN_SECONDS, timeout=OPEN_TIMEOUT
             )
         except BaseException:
             await child.discard()
@@ -318,7 +325,7 @@ class EdgeStore:
         generation = await asyncio.to_thread(self._generations.fresh)
         child = await start_child(self._ended)
         try:
-            await child.request("create", str(generation), self._dimensions, timeout=CREATE_TIMEOUT)
+            await child.request("create", str(generation), self._dimensions, self._fields, timeout=CREATE_TIMEOUT)
         except BaseException as error:
             await child.discard()
             if not isinstance(error, Lost | Hung | Refused):
@@ -413,7 +420,7 @@ class EdgeStore:
     async def _optimize(self, generation: Path, children: list[Child]) -> None:
         """In a process that ends afterwards: its peak of memory goes with it."""
         builder = children[-1]
-        await builder.request("optimize", str(generation), self._dimensions, timeout=BUILD_TIMEOUT)
+        await builder.request("optimize", str(generation), self._dimensions, self._fields, timeout=BUILD_TIMEOUT)
         await builder.request("seal", timeout=BUILD_TIMEOUT)
         await builder.request("close", timeout=BUILD_TIMEOUT)
         await builder.ended()
@@ -472,6 +479,8 @@ def _condition(condition: PointFilter) -> tuple[Any, ...]:
         list(condition.tags),
         condition.date_from,
         condition.date_to,
+        {name: list(values) for name, values in condition.names.items()},
+        bounds(condition),
     )
 
 
@@ -496,10 +505,14 @@ def _retrieved(task: asyncio.Task[Any]) -> None:
 
 @asynccontextmanager
 async def open_edge(
-    settings: EdgeSettings, folder: Path, dimensions: int, on_reset: Callable[[str], None] | None = None
+    settings: EdgeSettings,
+    folder: Path,
+    dimensions: int,
+    on_reset: Callable[[str], None] | None = None,
+    fields: Fields | None = None,
 ) -> AsyncGenerator[EdgeStore]:
     """The store in `folder`, made if it is not there. `on_reset` is told whenever it had to be started empty."""
-    store = EdgeStore(settings, folder, dimensions, on_reset)
+    store = EdgeStore(settings, folder, dimensions, on_reset, fields)
     try:
         await store.start()
         yield store

@@ -32,6 +32,7 @@ HEADER = struct.Struct("<II")
 SEALED = (".json", "matrix.dat", "links_compressed.bin", "graph.bin", "inverted_index.dat", "id_tracker.mappings")
 NOT_DAMAGE = ("No space left", "Permission denied", "Too many open files", "Cannot allocate memory", "Read-only file")
 KEYWORDS = ("collection", "document", "type", "tags")
+KINDS = {"keyword": edge.PayloadSchemaType.Keyword, "number": edge.PayloadSchemaType.Float}
 PROBES = 24
 RRF_K = 60
 PANIC = 70  # exit code after a panic in the engine
@@ -75,7 +76,7 @@ class Shard:
 
     # Opening and closing
 
-    def create(self, folder: str, dimensions: int) -> None:
+    def create(self, folder: str, dimensions: int, fields: dict[str, str]) -> None:
         self.folder = Path(folder)
         path = self.folder / "shard"
         path.mkdir(parents=True)
@@ -85,15 +86,17 @@ class Shard:
         self._index("date", edge.PayloadSchemaType.Float)
         self._index("visible_from", edge.PayloadSchemaType.Integer)
         self._index("visible_until", edge.PayloadSchemaType.Integer)
+        for field, kind in fields.items():
+            self._index(field, KINDS[kind])
         self.engine.flush()
         _write_json(self.folder / "about.json", {"dimensions": dimensions})
 
-    def open(self, folder: str, dimensions: int, scan_seconds: float) -> int:
+    def open(self, folder: str, dimensions: int, fields: dict[str, str], scan_seconds: float) -> int:
         """Returns how many points have no index. `scan_seconds`: for reading vectors after an unclean end."""
         self.folder = Path(folder)
         self._check_about(dimensions)
         clean = self._check_files()
-        self._load(dimensions)
+        self._load(dimensions, fields)
         (self.folder / "clean.json").unlink(missing_ok=True)  # from here on the files change
         if not clean:
             self._check_vectors(scan_seconds)
@@ -114,7 +117,7 @@ class Shard:
     def _index(self, field: str, kind: Any) -> None:
         self.engine.update(edge.UpdateOperation.create_field_index(field, kind))
 
-    def _load(self, dimensions: int) -> None:
+    def _load(self, dimensions: int, fields: dict[str, str]) -> None:
         path = self.folder / "shard"
         if not (path / "segments").is_dir():
             raise Refused("damaged", "the folder holds no segments")
@@ -122,7 +125,8 @@ class Shard:
             self.engine = edge.EdgeShard.load(str(path), configuration(dimensions))
         except Exception as error:
             raise _refusal(error, "damaged") from error
-        missing = {*KEYWORDS, "date", "visible_from", "visible_until"} - set(self.engine.info().payload_schema)
+        wanted = {*KEYWORDS, "date", "visible_from", "visible_until", *fields}
+        missing = wanted - set(self.engine.info().payload_schema)
         if missing:
             raise Refused("damaged", f"payload indexes are missing: {', '.join(sorted(missing))}")
 
@@ -296,9 +300,9 @@ class Shard:
         shutil.copytree(Path(source) / "shard", Path(target) / "shard")
         shutil.copy2(Path(source) / "about.json", Path(target) / "about.json")
 
-    def optimize(self, folder: str, dimensions: int) -> None:
+    def optimize(self, folder: str, dimensions: int, fields: dict[str, str]) -> None:
         self.folder = Path(folder)
-        self._load(dimensions)
+        self._load(dimensions, fields)
         with written_back(self.folder):
             self.engine.optimize()
         self.unindexed = 0
@@ -359,6 +363,8 @@ def _filter(
     tags: list[str],
     date_from: float | None,
     date_to: float | None,
+    names: dict[str, list[str]],
+    numbers: list[list[tuple[str, float | None, float | None]]],
 ) -> Any:
     conditions: list[Any] = [
         edge.FieldCondition("collection", match=edge.MatchAny(collections)),
@@ -372,7 +378,16 @@ def _filter(
     conditions += [edge.FieldCondition("tags", match=edge.MatchValue(tag)) for tag in tags]
     if date_from is not None or date_to is not None:
         conditions.append(edge.FieldCondition("date", range=edge.RangeFloat(gte=date_from, lte=date_to)))
+    conditions += [edge.FieldCondition(name, match=edge.MatchAny(values)) for name, values in names.items()]
+    conditions += [_one_of(group) for group in numbers]
     return edge.Filter(must=conditions)
+
+
+def _one_of(group: list[tuple[str, float | None, float | None]]) -> Any:
+    ranges: list[Any] = [
+        edge.FieldCondition(name, range=edge.RangeFloat(gt=above, lte=upto)) for name, above, upto in group
+    ]
+    return ranges[0] if len(ranges) == 1 else edge.Filter(should=ranges)
 
 
 def _above(epoch: int) -> Any:

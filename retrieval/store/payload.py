@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from retrieval.store import Point
+from retrieval.store import Point, PointFilter
 
 
 def payload(point: Point) -> dict[str, Any]:
@@ -20,4 +20,11 @@ def payload(point: Point) -> dict[str, Any]:
         fields["tags"] = list(point.tags)
     if point.date is not None:
         fields["date"] = float(point.date)
+    fields |= {name: list(values) for name, values in point.names.items() if values}
+    fields |= {name: float(value) for name, value in point.numbers.items()}
     return fields
+
+
+def bounds(condition: PointFilter) -> list[list[tuple[str, float | None, float | None]]]:
+    """The conditions on numbers, as plain values."""
+    return [[(one.field, one.above, one.upto) for one in group] for group in condition.numbers]

@@ -20,6 +20,7 @@ from retrieval.store import (
     Candidates,
     Dense,
     EngineFusion,
+    Fields,
     Point,
     PointFilter,
     Scored,
@@ -31,7 +32,7 @@ from retrieval.store import (
 )
 from retrieval.store import checksum as part_of_checksum
 from retrieval.store.checking import check_ids, check_point, check_query
-from retrieval.store.payload import payload
+from retrieval.store.payload import bounds, payload
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +45,13 @@ Answer = TypeVar("Answer")
 class QdrantStore:
     """Over a client that somebody else closes. Call `prepare` once before anything else."""
 
-    def __init__(self, client: Any, collection: str, dimensions: int, timeout: float = 10) -> None:
+    def __init__(
+        self, client: Any, collection: str, dimensions: int, timeout: float = 10, fields: Fields | None = None
+    ) -> None:
         self._client = client
         self._collection = collection
         self._dimensions = dimensions
+        self._fields = dict(fields or {})
         self._timeout = timeout
 
     async def prepare(self) -> None:
@@ -221,6 +225,7 @@ class QdrantStore:
             "date": kinds.FLOAT,
             "visible_from": integer,
             "visible_until": integer,
+            **{name: kinds.KEYWORD if kind == "keyword" else kinds.FLOAT for name, kind in self._fields.items()},
         }
 
     async def _ask(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
@@ -274,7 +279,15 @@ def _filter(condition: PointFilter) -> Any:
     if condition.date_from is not None or condition.date_to is not None:
         dates = models.Range(gte=condition.date_from, lte=condition.date_to)
         must.append(models.FieldCondition(key="date", range=dates))
+    must += [any_of(name, values) for name, values in condition.names.items()]
+    must += [_one_of(group) for group in bounds(condition)]
     return models.Filter(must=must)
+
+
+def _one_of(group: Sequence[tuple[str, float | None, float | None]]) -> Any:
+    models = _models()
+    ranges = [models.FieldCondition(key=name, range=models.Range(gt=above, lte=upto)) for name, above, upto in group]
+    return ranges[0] if len(ranges) == 1 else models.Filter(should=ranges)
 
 
 def _sparse(vector: Sparse) -> Any:
@@ -305,7 +318,7 @@ def _failures() -> tuple[type[Exception], ...]:
 
 @asynccontextmanager
 async def open_qdrant(
-    settings: QdrantSettings, dimensions: int, collection: str = "chunks"
+    settings: QdrantSettings, dimensions: int, collection: str = "chunks", fields: Fields | None = None
 ) -> AsyncGenerator[QdrantStore]:
     """Raises IndexUnavailable when no server answers. Each embedder's vectors live in a `collection` of their own."""
     from qdrant_client import AsyncQdrantClient
@@ -319,7 +332,7 @@ async def open_qdrant(
         check_compatibility=False,  # asks over the network while it is made, and only warns
     )
     try:
-        store = QdrantStore(client, f"{settings.prefix}_{collection}", dimensions, settings.timeout)
+        store = QdrantStore(client, f"{settings.prefix}_{collection}", dimensions, settings.timeout, fields)
         await store.prepare()
         yield store
     finally:

@@ -19,6 +19,7 @@ from retrieval.store import (
     Summary,
     VectorQuery,
     Visibility,
+    Within,
     checksum,
     missing,
 )
@@ -115,7 +116,16 @@ def _matches(point: Point, condition: PointFilter) -> bool:
         and (not condition.types or point.type in condition.types)
         and set(condition.tags) <= set(point.tags)
         and _dated(point.date, condition.date_from, condition.date_to)
+        and all(set(values) & set(point.names.get(name, ())) for name, values in condition.names.items())
+        and all(any(_within(point, one) for one in group) for group in condition.numbers)
     )
+
+
+def _within(point: Point, wanted: Within) -> bool:
+    value = point.numbers.get(wanted.field)
+    if value is None:
+        return False
+    return (wanted.above is None or value > wanted.above) and (wanted.upto is None or value <= wanted.upto)
 
 
 def _dated(date: float | None, start: float | None, end: float | None) -> bool:

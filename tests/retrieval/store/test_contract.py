@@ -19,6 +19,7 @@ from aegis.settings import EdgeSettings, QdrantSettings
 from retrieval.keywords import KeywordEncoder
 from retrieval.store import (
     Candidates,
+    Fields,
     Point,
     PointFilter,
     Scored,
@@ -27,12 +28,15 @@ from retrieval.store import (
     VectorQuery,
     VectorStore,
     Visibility,
+    Within,
     checksum,
 )
 from retrieval.store.edge import open_edge
 from retrieval.store.server import QdrantStore, open_qdrant
 from tests.retrieval.store.fake import FakeStore
 from tests.retrieval.store.points import DIMENSIONS, NEVER, axis, identifier, like, point, query, random_points
+
+FIELDS: Fields = {"ends": "keyword", "since": "number", "until": "number"}
 
 
 @pytest.fixture(params=["fake", "edge", "memory", pytest.param("server", marks=pytest.mark.servers)])
@@ -41,13 +45,13 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerato
         case "fake":
             yield FakeStore(DIMENSIONS)
         case "edge":
-            async with open_edge(EdgeSettings(), tmp_path / "vectors", DIMENSIONS) as opened:
+            async with open_edge(EdgeSettings(), tmp_path / "vectors", DIMENSIONS, fields=FIELDS) as opened:
                 yield opened
         case "memory":
             from qdrant_client import AsyncQdrantClient
 
             client = AsyncQdrantClient(":memory:")
-            kept = QdrantStore(client, "chunks", DIMENSIONS)
+            kept = QdrantStore(client, "chunks", DIMENSIONS, fields=FIELDS)
             await kept.prepare()
             yield kept
             await client.close()
@@ -65,7 +69,7 @@ async def _on_server() -> AsyncGenerator[QdrantStore]:
     settings = QdrantSettings(url=url, grpc_port=port, prefix=f"test_{uuid.uuid4().hex}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of gRPC itself, when its channel closes
-        async with open_qdrant(settings, DIMENSIONS) as opened:
+        async with open_qdrant(settings, DIMENSIONS, fields=FIELDS) as opened:
             try:
                 yield opened
             finally:
@@ -212,6 +216,26 @@ async def test_dates_narrow_both_ends_included(store: VectorStore) -> None:
     assert await found(date_to=0.0) == {identifier(1), identifier(2)}
     assert await found(date_from=-day, date_to=-day) == {identifier(1)}
     assert await found(date_from=1.0, date_to=2.0) == set()
+
+
+async def test_further_fields_narrow_names_by_any_and_numbers_by_bounds(store: VectorStore) -> None:
+    for number, ends, since, until in ((1, ("a", "b"), 1.5, 4.0), (2, ("b", "c"), 2.5, 9.0), (3, (), 0.0, 2.0)):
+        numbers = {"since": since, "until": until}
+        await store.upsert([point(number, dense=axis(1), names={"ends": ends}, numbers=numbers)])
+    await store.upsert([point(4, dense=axis(1))])  # without any: no condition on them holds
+
+    async def found(**conditions: Any) -> set[str]:
+        return set(_ids((await store.query(query(1, sparse=False, **conditions))).dense))
+
+    assert await found(names={"ends": ("a", "c")}) == {identifier(1), identifier(2)}
+    assert await found(names={"ends": ("b",)}, numbers=((Within("since", above=1.5),),)) == {identifier(2)}
+    assert await found(numbers=((Within("since", upto=1.5),),)) == {identifier(1), identifier(3)}
+    either = (Within("until", above=4.0), Within("since", above=-1.0, upto=0.0))
+    assert await found(numbers=(either,)) == {identifier(2), identifier(3)}
+    assert await found(numbers=(either, (Within("since", upto=1.0),))) == {identifier(3)}
+    assert await found(numbers=((Within("since"),),)) == {identifier(1), identifier(2), identifier(3)}
+    await store.show([Visibility((identifier(1),), 1, 2)])  # new epochs leave the rest as it is
+    assert await found(names={"ends": ("a", "c")}) == {identifier(2)}
 
 
 async def test_writing_a_point_twice_changes_nothing_and_a_new_form_replaces_the_old(store: VectorStore) -> None:
