@@ -22,9 +22,11 @@ from api.schemas import (
     FoundTurnsAnswer,
     ReceiptAnswer,
     RenameBody,
+    ShareableAnswer,
     TakenInAnswer,
 )
 from api.streaming import EventStream
+from inference.routing import RoutedWriter
 from inference.sharing import Sharing
 from memory.conversations import Conversation, Conversations, Found, Searching, Turn, told
 from memory.conversations.transfer import Form, exported, exported_all, take_in
@@ -33,6 +35,7 @@ from memory.recalls import AnswerRecalls
 router = APIRouter(prefix="/api/v1/conversations", tags=["conversations"], route_class=StrictRoute)
 
 SharingOf = Annotated[Sharing, Depends(deps.sharing)]
+WriterOf = Annotated[RoutedWriter, Depends(deps.writer)]
 SearchingOf = Annotated[Searching, Depends(deps.conversations)]
 KeptOf = Annotated[Conversations, Depends(deps.conversations)]
 RecallsOf = Annotated[AnswerRecalls, Depends(deps.recalls)]
@@ -108,6 +111,16 @@ async def conversation(
 async def rename(conversation_id: deps.Id, body: RenameBody, scope: deps.ScopeOf, kept: KeptOf) -> Response:
     """Give it another title."""
     return Json(_answer(await kept.rename(scope, conversation_id, body.title)))
+
+
+@router.get("/{conversation_id}/shareable", response_model=ShareableAnswer)
+async def shareable(
+    conversation_id: deps.Id, scope: deps.ScopeOf, sharing: SharingOf, writer: WriterOf, settings: deps.SettingsOf
+) -> Response:
+    """Whether this conversation's questions may go to cloud models, and to which."""
+    marked = await sharing.marked(scope, conversation_id)
+    told = {"clouds": writer.clouds, "collections": list(settings.cloud.collections), "asks": settings.cloud.ask}
+    return Json({"shareable": marked, **told})
 
 
 @router.put("/{conversation_id}/shareable", status_code=204)

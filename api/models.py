@@ -22,4 +22,6 @@ async def models(scope: deps.ScopeOf, writer: Annotated[RoutedWriter, Depends(de
     status = writer.status()
     used = [asdict(each) | {"share": round(each.share, 4)} for each in await writer.budgets.used(scope.user)]
     servers = [asdict(server) for server in status.servers]
-    return Json({"answers": writer.name, "advice": status.advice, "servers": servers, "budgets": used})
+    warnings = await writer.warnings(scope.user)
+    told = {"answers": writer.name, "advice": status.advice, "clouds": writer.clouds, "warnings": warnings}
+    return Json(told | {"servers": servers, "budgets": used})

@@ -434,6 +434,16 @@ class TakenInAnswer(Answer):
     known: int
 
 
+class ShareableAnswer(Answer):
+    """`clouds`: models that could be asked if it is shareable; none where the operator allows none. `collections`:
+    whose documents may go along, `*` for all. `asks`: each call needs the reader's word instead."""
+
+    shareable: bool
+    asks: bool
+    clouds: list[str]
+    collections: list[str]
+
+
 class RenameBody(Body):
     title: Annotated[Filled, Field(max_length=200)]
 
@@ -656,10 +666,13 @@ class BudgetAnswer(Answer):
 
 
 class ModelsAnswer(Answer):
-    """`answers`: who would answer a private question now."""
+    """`answers`: who would answer a private question now. `clouds`: what could answer one that may leave.
+    `warnings`: budgets that are nearly spent, cloud models without a price."""
 
     answers: str
     advice: str
+    clouds: list[str]
+    warnings: list[str]
     servers: list[ModelServerAnswer]
     budgets: list[BudgetAnswer]
 

@@ -90,6 +90,10 @@ class Used:
     def share(self) -> float:
         return self.spent / self.limit if self.limit else 1.0
 
+    @property
+    def span(self) -> str:
+        return _span(self.period)
+
 
 @dataclass(frozen=True, slots=True)
 class _Line:
@@ -106,7 +110,7 @@ class _Line:
 
     @property
     def span(self) -> str:
-        return "day" if len(self.period) == 10 else "month"
+        return _span(self.period)
 
 
 class Budgets:
@@ -190,6 +194,11 @@ class Budgets:
             held = [await _held(connection, line) for line in lines]
         return [_used(line, nano) for line, nano in zip(lines, held, strict=True)]
 
+    async def warnings(self, user: str) -> list[str]:
+        """A sentence for each budget that is nearly or wholly spent."""
+        used = await self.used(user)
+        return [_nearly_spent(each) for each in used if each.limit and each.share >= self._warn_at]
+
     async def spent(self, provider: str, period: str) -> float:
         """US dollars by the account itself, reservations in full; `period` is a day or a month."""
         total = select(func.coalesce(func.sum(spendings.c.nano_dollars), 0)).where(
@@ -217,8 +226,7 @@ class Budgets:
         threshold = self._warn_at * line.limit
         if held < threshold:
             return []
-        amounts = f"{held / NANO:.4g} of {line.limit / NANO:.4g} US dollars"
-        said = f"{_whose(line)} of this {line.span} is nearly spent: {amounts}."
+        said = _nearly_spent(_used(line, held))
         if before < threshold:
             BUDGET_WARNINGS.labels(line.kind, line.span).inc()
             logger.warning("%s", said)
@@ -246,12 +254,21 @@ async def _held(connection: AsyncConnection, line: _Line) -> int:
     return (await connection.execute(select(budgets.c.held).where(where))).scalar_one_or_none() or 0
 
 
+def _span(period: str) -> str:
+    return "day" if len(period) == 10 else "month"
+
+
 def _used(line: _Line, nano: int) -> Used:
     return Used(line.kind, line.name, line.period, nano / NANO, line.limit / NANO)
 
 
-def _whose(line: _Line) -> str:
-    return f"The budget for {line.name}" if line.kind == "provider" else "Your budget for cloud models"
+def _nearly_spent(used: Used) -> str:
+    how = "spent" if used.share >= 1 else "nearly spent"
+    return f"{_whose(used)} of this {used.span} is {how}: {used.spent:.4g} of {used.limit:.4g} US dollars."
+
+
+def _whose(budget: Used | _Line) -> str:
+    return f"The budget for {budget.name}" if budget.kind == "provider" else "Your budget for cloud models"
 
 
 def _exhausted(line: _Line) -> str:

@@ -41,6 +41,7 @@ class RoutedWriter:
         extractive: Writer,
         budgets: Budgets,
         cloud: CloudSettings,
+        unpriced: Sequence[str] = (),
     ) -> None:
         self.budgets = budgets
         self._ollama = ollama
@@ -48,6 +49,7 @@ class RoutedWriter:
         self._extractive = extractive
         self._cloud = cloud
         self._prices = Prices(cloud)
+        self._unpriced = tuple(unpriced)
         self._measured: dict[str, float] = {}  # model -> tokens it counted per token that we estimated
 
     @property
@@ -64,6 +66,20 @@ class RoutedWriter:
 
     async def look(self) -> ModelStatus:
         return await self._ollama.look()
+
+    @property
+    def clouds(self) -> list[str]:
+        """What could answer beyond this machine, if question and documents may leave: "model at provider"."""
+        asked = [(source, source.model_for("generation")) for source in self._sources if not source.local]
+        ready = ((source, model) for source, model in asked if model and (not source.paid or model in self._prices))
+        return [f"{model} at {source.name}" for source, model in ready] if self._cloud.allowed else []
+
+    async def warnings(self, user: str) -> list[str]:
+        """What an operator or reader should know of money: models without a price, budgets that are nearly spent."""
+        if not self._cloud.allowed or not any(source.paid for source in self._sources):
+            return []
+        missing = f"No price for {', '.join(self._unpriced)}: not asked. {price_advice(self._unpriced)}"
+        return [*([missing] if self._unpriced else []), *await self.budgets.warnings(user)]
 
     def window(self, role: ModelRole = "generation") -> int:
         """Tokens, by our careful estimate, that fit the model which would be asked first."""
@@ -216,9 +232,10 @@ async def open_writer(
         budgets = budgets_of(settings, database, clock)
         if any(source.paid for source in sources):
             await budgets.abandon()
-        if settings.cloud.allowed and (models := unpriced(settings)):
-            logger.warning("No price for %s: not asked. %s", ", ".join(models), price_advice(models))
-        yield RoutedWriter(ollama, sources, ExtractiveWriter(embed), budgets, settings.cloud)
+        writer = RoutedWriter(ollama, sources, ExtractiveWriter(embed), budgets, settings.cloud, unpriced(settings))
+        for warning in await writer.warnings(""):
+            logger.warning("%s", warning)
+        yield writer
 
 
 def budgets_of(settings: Settings, database: Database, clock: Callable[[], datetime]) -> Budgets:

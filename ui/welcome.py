@@ -40,7 +40,8 @@ async def _about(catalogue: Catalogue, scope: Scope, entry: DocumentEntry) -> st
 
 
 async def notices(_: Request) -> Response:
-    """What is not as it should be, each with what mends it. The empty page asks every few seconds."""
+    """What is not as it should be, each with what mends it. The page asks every few seconds
+    while it is empty, then every half minute and after each answer; what concerns money stays in view."""
     services = viewer.services()
     found = list[dict[str, Any]]()
     progress = services.projections.progress()
@@ -51,4 +52,6 @@ async def notices(_: Request) -> Response:
         found.append({"kind": "samples", "text": "The sample documents are being taken in; this takes a few seconds."})
     if advice := services.writer.status().advice:
         found.append({"kind": "model", "text": "Answers are made of sentences from the documents.", "advice": advice})
+    for warning in await services.writer.warnings((await viewer.scope()).user):
+        found.append({"kind": "money", "text": warning})
     return JSONResponse({"notices": found}, headers={"Cache-Control": "no-store"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,12 @@ def browser(site: Site) -> Generator[object]:
 
 @pytest.fixture
 def chat(site: Site, browser: object) -> Generator[Chat]:
+    with chatting(site, browser) as opened:
+        yield opened
+
+
+@contextmanager
+def chatting(site: Site, browser: object) -> Generator[Chat]:
     """A fresh browser profile. No test may make the page ask another machine or complain."""
     from playwright.sync_api import Browser, expect
 
@@ -54,8 +61,10 @@ def chat(site: Site, browser: object) -> Generator[Chat]:
     context.set_default_timeout(20_000)
     expect.set_options(timeout=20_000)
     site.watch(context)
-    yield Chat(context.new_page(), site)
-    context.close()
+    try:
+        yield Chat(context.new_page(), site)
+    finally:
+        context.close()
     assert site.foreign == []
     assert site.troubles == []
 

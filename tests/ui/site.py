@@ -72,7 +72,7 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path, working: Path, ollama: OllamaLike) -> Generator[Site]:
+def running_site(folder: Path, working: Path, ollama: OllamaLike, **settings: str) -> Generator[Site]:
     """`aegis serve` on a new data folder, started in `working`, with its sample documents in."""
     port = free_port()
     environment = {
@@ -82,6 +82,7 @@ def running_site(folder: Path, working: Path, ollama: OllamaLike) -> Generator[S
         "AEGIS_OLLAMA__URL": ollama.url,
         "AEGIS_OLLAMA__PROBE_INTERVAL": "0.3",
         "AEGIS_INGESTION__MAX_FILE_BYTES": "3000000",
+        **settings,
     }
     command = [sys.executable, "-c", "from aegis.cli import main; main()", "serve"]
     log = (folder.parent / "server.log").open("wb")

@@ -1,4 +1,5 @@
-// What Chainlit's page lacks: an address that leads back to the conversation, and notices on the empty page.
+// What Chainlit's page lacks: an address that leads back to the conversation, notices on the empty page, warnings of
+// money, and the switch that lets a conversation go to cloud models.
 (() => {
   'use strict'
   const root = '/chat'
@@ -37,6 +38,7 @@
   const draw = (notices) => {
     const screen = document.getElementById('welcome-screen')
     if (!screen) return
+    notices = notices.filter((one) => one.kind !== 'money')
     let place = document.getElementById('aegis-welcome')
     const state = JSON.stringify(notices)
     if (place && state === shown) return
@@ -50,9 +52,67 @@
     place.replaceChildren(...notices.map(notice))
   }
 
+  // What concerns money stays in view above a conversation, too.
+  const warn = (notices) => {
+    const said = notices.filter((one) => one.kind === 'money').map((one) => one.text)
+    let place = document.getElementById('aegis-money')
+    if (!said.length) {
+      if (place) place.remove()
+      return
+    }
+    if (!place) {
+      place = text('div', '', '')
+      place.id = 'aegis-money'
+      place.setAttribute('role', 'status')
+      document.body.append(place)
+    }
+    if (place.textContent !== said.join('')) place.replaceChildren(...said.map((words) => text('p', '', words)))
+  }
+
+  // Whether this conversation may be sent to cloud models: shown where the operator allows any.
+  const thread = () => {
+    const found = window.location.pathname.match(/\/chat\/thread\/([0-9a-f-]{36})/)
+    return found ? found[1] : null
+  }
+
+  const share = async (id, shareable) => {
+    const answer = await fetch(`/api/v1/conversations/${id}/shareable`, { method: shareable ? 'PUT' : 'DELETE' })
+    if (answer.ok) sharing()
+  }
+
+  const sharing = async () => {
+    const id = thread()
+    let place = document.getElementById('aegis-sharing')
+    const answer = id ? await fetch(`/api/v1/conversations/${id}/shareable`).catch(() => null) : null
+    const state = answer && answer.ok ? await answer.json() : null
+    const composer = document.getElementById('message-composer')
+    if (!state || state.asks || !state.clouds.length || !composer || thread() !== id) {
+      if (place) place.remove()
+      return
+    }
+    if (!place || !place.isConnected || place.nextElementSibling !== composer) {
+      if (place) place.remove()
+      place = text('button', '', '')
+      place.id = 'aegis-sharing'
+      place.type = 'button'
+      place.setAttribute('role', 'switch')
+      composer.before(place)
+    }
+    const clouds = state.clouds.join(', ')
+    const collections = state.collections.includes('*') ? 'all collections' : state.collections.join(', ') || 'none'
+    place.setAttribute('aria-checked', String(state.shareable))
+    place.textContent = state.shareable
+      ? `Shared: questions of this conversation may go to ${clouds}`
+      : 'Private: this conversation stays on this machine'
+    place.title = state.shareable
+      ? `With passages of: ${collections}. Click to keep it on this machine.`
+      : `Click to let its questions go to ${clouds}, with passages of: ${collections}.`
+    place.onclick = () => share(id, !state.shareable)
+  }
+
   let last = []
   const look = async () => {
-    if (document.hidden || !document.getElementById('welcome-screen')) return
+    if (document.hidden) return
     try {
       const answer = await fetch(`${root}/notices`)
       if (answer.ok) last = (await answer.json()).notices
@@ -60,16 +120,27 @@
       return // the page itself says when the server cannot be reached
     }
     draw(last)
+    warn(last)
+    await sharing()
   }
 
+  const empty = () => document.getElementById('welcome-screen')
+  const state = () => `${window.location.pathname} ${document.querySelectorAll('.aegis-below').length}`
+  let seen = ''
   let waiting = false
-  new MutationObserver(() => {
-    if (waiting || !document.getElementById('welcome-screen') || document.getElementById('aegis-welcome')) return
+  const soon = () => {
+    if (waiting) return
     waiting = true
     setTimeout(() => {
       waiting = false
+      seen = state()
       look()
     }, 50)
+  }
+  // The empty page came up, an answer was completed, another conversation was opened.
+  new MutationObserver(() => {
+    if (state() !== seen || (empty() && !document.getElementById('aegis-welcome'))) soon()
   }).observe(document.documentElement, { childList: true, subtree: true })
-  setInterval(look, 5000)
+  setInterval(() => empty() && look(), 5000)
+  setInterval(look, 30000)
 })()

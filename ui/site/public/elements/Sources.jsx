@@ -3,6 +3,9 @@ import { useEffect, useState } from 'react'
 import { useSetRecoilState } from 'recoil'
 import { sideViewState } from '@chainlit/react-client'
 
+// Commands stand between back quotes.
+const marked = (words) => words.split('`').map((part, number) => (number % 2 ? <code key={number}>{part}</code> : part))
+
 export default function Sources() {
   const { turn, citations, notes, followups, fresh, standing, told, offer } = props
   const [kept, setKept] = useState('')
@@ -69,14 +72,14 @@ export default function Sources() {
         </div>
       )}
       {notes.map((note) => (
-        <p key={note} className="aegis-note">{note}</p>
+        <p key={note} className="aegis-note">{marked(note)}</p>
       ))}
       {told && <p className="aegis-told">{told}</p>}
       {offer && (
         <div className="aegis-followups" aria-label="Ask a cloud model">
           <p className="aegis-note">
             {offer.model} at {offer.provider} could answer: your question and the passages above would be sent there,
-            for at most ${offer.cost.toFixed(6)}. {offer.reason}
+            for at most ${offer.cost.toFixed(6)}. {marked(offer.reason)}
           </p>
           <button type="button" className="aegis-followup" onClick={() => callAction({ name: 'agree', payload: { turn } })}>
             Ask {offer.model}

@@ -1,0 +1,123 @@
+"""Cloud models, money and a cut prompt, as somebody sees them: the page before a real server, and its API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.servers.ollama import running_ollama_like
+from tests.servers.openai import OpenAILike, running_openai_like
+from tests.ui.conftest import chatting
+from tests.ui.site import CHROMIUM, Chat, Site, running_site
+
+pytestmark = pytest.mark.browser
+
+QUESTION = "Why does AegisRAG run Qdrant Edge in a child process?"
+PRICES = {"gpt-4o-mini": [1.0, 2.0]}  # made up
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Generator[OpenAILike]:
+    with running_openai_like() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def site(
+    request: pytest.FixtureRequest, cloud: OpenAILike, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Site]:
+    """`ask`: before each cloud call; otherwise the conversation's mark counts."""
+    if CHROMIUM is None:
+        pytest.skip("The browser tests need Debian's `chromium` in the path.")
+    home = tmp_path_factory.mktemp("cloud")
+    working = home / "working"
+    working.mkdir()
+    provider = {"kind": "openai", "url": cloud.base_url, "api_key": "k", "daily_budget": 0.012}
+    settings = {
+        "AEGIS_PROVIDERS": json.dumps([provider]),
+        "AEGIS_CLOUD__ALLOWED": "yes",
+        "AEGIS_CLOUD__COLLECTIONS": '["default"]',
+        "AEGIS_CLOUD__PRICES": json.dumps(PRICES),
+        "AEGIS_CLOUD__WARN_AT": "0.05",
+        "AEGIS_CLOUD__ASK": "yes" if request.param == "ask" else "no",
+    }
+    with running_ollama_like(started=False) as ollama, running_site(home / "data", working, ollama, **settings) as made:
+        yield made
+
+
+MARK, ASK = (pytest.mark.parametrize("site", [way], indirect=True, scope="module") for way in ("mark", "ask"))
+
+
+@MARK
+def test_a_conversation_is_private_until_its_switch_is_used(chat: Chat, site: Site, cloud: OpenAILike) -> None:
+    chat.open().ask(QUESTION).idle()
+    expect(chat.answers.last).to_contain_text("because this conversation or one of its documents is private")
+    assert cloud.chats == []
+    switch = chat.page.locator("#aegis-sharing")
+    expect(switch).to_contain_text("Private")
+    switch.click()
+    expect(switch).to_have_attribute("aria-checked", "true")
+    expect(switch).to_contain_text("gpt-4o-mini at openai")
+
+    chat.ask(QUESTION + " Answer anew.").idle()
+    told = chat.answers.last.locator(".aegis-told")
+    turn = site.conversation(chat.conversation_id)["turns"][-1]
+    assert len(cloud.chats) == 1
+    assert turn["model"] == "gpt-4o-mini"
+    assert turn["cost"] > 0
+    assert turn["first_token_ms"] > 0
+    expect(told).to_contain_text(f"gpt-4o-mini · {turn['tokens_in']} + {turn['tokens_out']} tokens · first token after")
+    expect(told).to_contain_text(f"${turn['cost']:.6f}")
+    expect(chat.page.locator("#aegis-money")).to_contain_text("The budget for openai of this day is nearly spent")
+
+    switch.click()
+    expect(switch).to_have_attribute("aria-checked", "false")
+    chat.ask(QUESTION + " Once more.").idle()
+    assert len(cloud.chats) == 1
+
+
+@ASK
+def test_a_cloud_call_is_offered_with_its_price_and_made_when_somebody_agrees(
+    chat: Chat, site: Site, cloud: OpenAILike
+) -> None:
+    calls = len(cloud.chats)
+    chat.open().ask(QUESTION).idle()
+    offer = chat.answers.last.locator('[aria-label="Ask a cloud model"]')
+    expect(offer).to_contain_text("gpt-4o-mini at openai could answer")
+    expect(offer).to_contain_text("for at most $0.0")
+    expect(offer).to_contain_text("No Ollama server answers")
+    expect(chat.page.locator("#aegis-sharing")).to_have_count(0)
+    assert len(cloud.chats) == calls
+    offer.get_by_role("button").click()
+    expect(chat.answers).to_have_count(2)
+    chat.idle()
+    expect(chat.answers.last.locator(".aegis-told")).to_contain_text("gpt-4o-mini")
+    assert len(cloud.chats) == calls + 1
+
+
+@MARK
+def test_a_prompt_that_the_server_cut_is_an_error_and_no_answer(site: Site, browser: Browser) -> None:
+    """By the API, whole and streamed, and on the page; what was written of it is not kept as an answer."""
+    site.ollama.truncate_at = 64
+    site.ollama.start()
+    site.wait(lambda: "model" not in site.notices())
+    try:
+        whole = site.api.post("/api/v1/chat", json={"question": QUESTION, "fresh": True})
+        assert (whole.status_code, whole.json()["error"]["code"]) == (502, "prompt_cut")
+        assert "AEGIS_OLLAMA__NUM_CTX" in whole.json()["error"]["message"]
+        events = site.api.post("/api/v1/chat/stream", json={"question": QUESTION, "fresh": True}).text
+        assert "event: error" in events
+        assert "prompt_cut" in events
+        assert "event: done" not in events
+        with chatting(site, browser) as chat:
+            chat.open().ask(f"{QUESTION} Tell me.")
+            expect(chat.answers.last).to_contain_text("the server cut it")
+            turn = site.conversation(chat.conversation_id)["turns"][-1]
+            assert (turn["state"], turn["answer"]) == ("failed", "")
+    finally:
+        site.ollama.truncate_at = None
+        site.ollama.stop()
+        site.wait(lambda: "model" in site.notices())
