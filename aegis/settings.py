@@ -292,6 +292,9 @@ class IngestionSettings(Section):
 class ChatSettings(Section):
     max_question_chars: int = Field(default=8000, ge=1, description="Longest question, in characters.")
     history_turns: int = Field(default=5, ge=0, le=50, description="Earlier turns used to understand a follow-up.")
+    query_timeout: float = Field(
+        default=3, ge=0, le=60, description="Seconds a model may take to word a follow-up anew; 0: rules alone."
+    )
     rewrites: int = Field(default=1, ge=0, le=3, description="New attempts when the first passages do not answer.")
     max_running: int = Field(default=64, ge=1, description="Questions one process answers at a time.")
     deadline: float = Field(default=300, gt=0, description="Seconds a whole answer may take, searching included.")

@@ -1,5 +1,6 @@
 # ruff: noqa: E501 - a pattern is easier to check on one line
-"""The question as it stands alone: what a follow-up leaves out is taken from the turns before it, by rules.
+"""The question as it stands alone: what a follow-up leaves out is taken from the turns before it, by rules, or by a
+model that is held to the words of the conversation (`reword.py`).
 
 Three kinds are mended: a word that points back ("how does it scale?"), a question with its verb left out ("and on
 Windows?", "what about Neo4j?"), and a bare word ("why?", "tell me more"). A question that names its own subject is
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 from langgraph.runtime import Runtime
 
 from aegis.scope import Scope
+from agents.reword import Reword
 from agents.state import Context, State
 from agents.topic import names, topic
 from memory.conversations import RECENT, SAID, Turn
@@ -73,12 +75,22 @@ class Condense:
     conversations: History
     epoch: Callable[[], Awaitable[int]]
     turns: int
+    reword: Reword | None = None
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         context = runtime.context
         history = await self._history(context) if context.conversation_id else list(state.get("history", ()))
         epoch = context.known_at if context.known_at is not None else await self.epoch()
-        return {"history": history, "standalone": standalone(state["question"], history), "epoch": epoch}
+        question = " ".join(state["question"].split())
+        understood = standalone(state["question"], history)
+        if self.reword is not None and history and (understood != question or not stands_alone(question)):
+            understood = await self._worded(question, history, context) or understood
+        return {"history": history, "standalone": understood, "epoch": epoch}
+
+    async def _worded(self, question: str, history: Sequence[dict[str, str]], context: Context) -> str:
+        """By a model; empty where it strays, or leaves the question leaning on what came before."""
+        worded = await self.reword(question, history, context.user) if self.reword else ""
+        return worded if worded and stands_alone(worded) else ""
 
     async def _history(self, context: Context) -> list[dict[str, str]]:
         if not self.turns:

@@ -50,7 +50,8 @@ class Nodes:
 
 
 AT_ONCE = 4  # steps of all runs that compute at a time, so that searches come in between
-WAITING = ("generate", "cache")  # these wait, for a model or for the answer of another run, which needs room to go on
+# These wait, for a model or for the answer of another run, which needs room to go on.
+WAITING = ("condense", "generate", "cache")
 
 Graph = StateGraph[State, Context, State, State]
 

@@ -21,6 +21,7 @@ from agents.prompts import PROMPT_VERSION
 from agents.recall import Recall, Recount
 from agents.remember import Remember
 from agents.retrieve import Retrieve
+from agents.reword import Reword
 from agents.rewrite import Rewrite
 from agents.route import Router
 from agents.state import Context, State
@@ -44,13 +45,14 @@ def graph_of(services: Services, clock: Callable[[], datetime] = now) -> Graph:
 def nodes_of(services: Services, clock: Callable[[], datetime]) -> Nodes:
     chat, catalogue, conversations = services.settings.chat, services.catalogue, services.conversations
     searching = searching_nodes(services)
+    reword = Reword(services.writer, chat.query_timeout)
     lookup = Lookup(lambda: answered_by(services), services.settings.answer_cache.enabled)
     static, answers = services.static, services.answers
     again = searched_again(searching, chat.rewrites)
     written = searched_again(searching, chat.rewrites, write=True)
     return Nodes(
         **searching,
-        condense=Condense(conversations, catalogue.epoch, chat.history_turns),
+        condense=Condense(conversations, catalogue.epoch, chat.history_turns, reword),
         recall=Recall(conversations, services.facts),
         cache=FromCache(answers, catalogue, static.embed, lookup, again, static.word_vectors, written),
         keep=KeepAnswer(answers, catalogue, static.embed, lookup, clock),

@@ -77,6 +77,14 @@ class Piece:
     offer: Offer | None = None
 
 
+class Model(Protocol):
+    """Port of a language model that our own code asks: no reader sees its words come."""
+
+    async def ask(self, request: WriteRequest) -> Piece:
+        """The whole answer as one piece. Raises ModelUnavailable, ModelFailed."""
+        ...
+
+
 class Writer(Protocol):
     """Port of a chat model. Raises ModelUnavailable before the first piece, ModelFailed after it."""
 

@@ -110,6 +110,24 @@ class RoutedWriter:
                 yield piece
         yield Piece("", self._extractive.name, note=self._why(request, failures), offer=self._offer(request, failures))
 
+    async def ask(self, request: WriteRequest) -> Piece:
+        """The whole answer of a language model, for our own code: nothing is shown before it is complete.
+
+        Raises ModelUnavailable where no model that may be asked answers to the end.
+        """
+        await self._ollama.look(unless_younger_than=self._ollama.settings.probe_interval)
+        failures: list[str] = []
+        for source, model in self._askable(request):
+            try:
+                async with aclosing(self._written(source, model, request)) as pieces:
+                    return _whole([piece async for piece in pieces])
+            except (ModelUnavailable, ModelFailed) as error:
+                failures.append(error.message)
+        raise ModelUnavailable(" ".join(failures) or self._missing(), role=request.role)
+
+    def _written(self, source: Source, model: str, request: WriteRequest) -> AsyncGenerator[Piece]:
+        return self._paid(source, model, request) if source.paid else source.pool.write(request, model)
+
     def _askable(self, request: WriteRequest) -> Iterator[tuple[Source, str]]:
         """In order: what may see the request, has a model for it, and needs nobody's word first."""
         for source in self._sources:
@@ -122,9 +140,8 @@ class RoutedWriter:
     ) -> AsyncGenerator[Piece]:
         """Pieces; or, where it failed before the first one, none and one more of `failures`. Raises PromptCut."""
         shown, earlier = False, "" if source.local else " ".join(failures)
-        write = self._paid(source, model, request) if source.paid else source.pool.write(request, model)
         try:
-            async with aclosing(write) as pieces:
+            async with aclosing(self._written(source, model, request)) as pieces:
                 async for piece in pieces:
                     shown = True
                     if piece.tokens_in:
@@ -213,6 +230,17 @@ class RoutedWriter:
         """Keep the highest ratio of the model's own count to our estimate; a wrong one fades."""
         ratio = counted / max(1, sum(tokens.careful(message.text) for message in messages))
         self._measured[model] = max(ratio, 0.9 * self._measured.get(model, 0.0))
+
+
+def _whole(pieces: Sequence[Piece]) -> Piece:
+    return Piece(
+        "".join(piece.text for piece in pieces),
+        pieces[-1].model,
+        max(piece.tokens_in for piece in pieces),
+        max(piece.tokens_out for piece in pieces),
+        cost=sum(piece.cost for piece in pieces),
+        waited=pieces[0].waited,
+    )
 
 
 @asynccontextmanager
