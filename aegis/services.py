@@ -285,6 +285,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     sharing = Sharing(database, settings.cloud, _now)
     conversations.store.forgetting.append(sharing)
     facts = FactStore(database, catalogue, static)
+    conversations.answers = answers = await _open_answers(settings, static.dimensions, stack)
     stack.push_async_callback(together.aclose)
     samples = asyncio.create_task(_take_in_samples(settings, catalogue, ingestion))
     stack.push_async_callback(_cancelled, samples)
@@ -309,7 +310,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         eraser=eraser,
         neighbourhoods=_neighbourhoods(graph, database, catalogue),
         conversations=conversations,
-        answers=await _open_answers(settings, static.dimensions, stack),
+        answers=answers,
         standing=StandingQuestions(database, _now),
         recalls=AnswerRecalls(database, _now),
         writer=writer,
@@ -450,6 +451,7 @@ async def _open_conversations(
     from memory.conversations.archive import STALE, Archive
     from memory.conversations.index import TurnIndex
     from memory.conversations.store import SqlConversations
+    from memory.conversations.summaries import SqlSummaries
     from memory.conversations.tiers import TieredConversations
 
     shared = not isinstance(settings.database, SQLiteSettings)
@@ -463,7 +465,8 @@ async def _open_conversations(
     except AegisError as error:
         logger.warning("Archives that nobody needs any more are removed later: %s", error)
     index = TurnIndex(database, store, embedder, keywords, _now, closer)
-    tiers = TieredConversations(store, await _open_hot_tier(settings, stack), index, archive)
+    hot, summed = await _open_hot_tier(settings, stack), SqlSummaries(database, store)
+    tiers = TieredConversations(store, hot, index, archive, summed)
     await stack.enter_async_context(tiers.running())
     return tiers
 

@@ -50,6 +50,12 @@ class Documents(Protocol):
     async def newest(self, version_ids: Sequence[str]) -> datetime | None: ...
 
 
+class Told(Protocol):
+    async def holds(self, scope: Scope, turn_id: str) -> bool:
+        """Whether the user still has this turn."""
+        ...
+
+
 @dataclass(frozen=True)
 class Lookup:
     """Under what a question is looked up. `by` is what makes answers in this process: models, prompts, settings."""
@@ -97,6 +103,7 @@ class FromCache:
 
     cache: AnswerCache
     documents: Documents
+    conversations: Told
     embed: Embed = field(repr=False)
     lookup: Lookup
     again: Again
@@ -130,11 +137,19 @@ class FromCache:
         self, state: State, context: Context, lookup: dict[str, str], search: _Search
     ) -> tuple[Entry | None, str]:
         entry = await self.cache.exact(lookup["id"])
-        if entry is not None:
+        if entry is not None and await self._told(entry, context.scope):
             same, outcome = await self._compared(entry, state, context, search)
             if same is not None:
                 return same, outcome
         return await self._near(state, context, lookup, search), "near"
+
+    async def _told(self, entry: Entry, scope: Scope) -> bool:
+        """Whether the turn that was answered so is still there. Evicting is best effort, with a Redis that was away or
+        in another process: what the person has deleted is not given again, whoever still keeps it."""
+        if not entry.turn_id or await self.conversations.holds(scope, entry.turn_id):
+            return True
+        await self.cache.drop(entry)
+        return False
 
     async def _compared(
         self, entry: Entry, state: State, context: Context, search: _Search
@@ -166,6 +181,8 @@ class FromCache:
         vector = (await self.embed([question]))[0]
         for entry, cosine in await self.cache.near(lookup["key"], vector, LOOKED_AT):
             if cosine < SIMILAR or disagreement(question, entry.question, self.vectors) is not None:
+                continue
+            if not await self._told(entry, context.scope):
                 continue
             fresh = await search.found()
             if not await self._answers(entry, question, fresh, context.scope):
@@ -201,6 +218,7 @@ class FromCache:
         """The same answer under this question, to be compared with this question's own search from now on."""
         evidence = await gather(self.documents, context.scope, fresh)
         versions = {chunk.version_id for _, chunk in evidence}
+        facts = [fact["fact_id"] for fact in fresh.get("facts", ())]
         return replace(
             entry,
             id=lookup["id"],
@@ -210,7 +228,7 @@ class FromCache:
             facts=fresh.get("facts", []),
             route=fresh.get("route", "retrieve"),
             epoch=await self._epoch(fresh, context),
-            rests_on=sorted({*entry.rests_on, *versions, *(fact["fact_id"] for fact in fresh.get("facts", ()))}),
+            rests_on=sorted({*entry.rests_on, *versions, *facts, *filter(None, [context.conversation_id])}),
         )
 
     async def _epoch(self, state: State, context: Context) -> int:

@@ -14,7 +14,7 @@ from agents.evidence import Chunks, asked_of, gather
 from agents.orders import gives_orders
 from agents.prompts import CONVERSATION_SHARE, answer_messages
 from agents.state import Context, State, token
-from agents.window import Window
+from agents.window import Seen, Window
 from inference import Passage, Piece, Writer, WriteRequest
 
 
@@ -68,8 +68,15 @@ class Generate:
         question, room = asked_of(state), self.room()
         leaves = await self.may_leave(context.scope, context.conversation_id, collections, agreed=context.agreed)
         # Earlier turns may tell of private documents: they are no part of what may leave.
-        earlier = [] if leaves else await self._earlier(context, question, room)
-        messages = answer_messages(question, passages, num_ctx=room, max_sentences=self.max_sentences, earlier=earlier)
+        seen = Seen([]) if leaves else await self._seen(context, question, room)
+        messages = answer_messages(
+            question,
+            passages,
+            num_ctx=room,
+            max_sentences=self.max_sentences,
+            earlier=[(turn.question, turn.answer) for turn in seen.turns],
+            summary=seen.summary,
+        )
         return WriteRequest(
             question,
             passages,
@@ -80,11 +87,10 @@ class Generate:
             agreed=context.agreed,
         )
 
-    async def _earlier(self, context: Context, question: str, room: int) -> list[tuple[str, str]]:
+    async def _seen(self, context: Context, question: str, room: int) -> Seen:
         if self.window is None:
-            return []
-        turns = await self.window(context, question, int(room * CONVERSATION_SHARE))
-        return [(turn.question, turn.answer) for turn in turns]
+            return Seen([])
+        return await self.window(context, question, int(room * CONVERSATION_SHARE))
 
 
 class _Written:

@@ -1,6 +1,7 @@
 """What a language model sees of the conversation: whole turns only, as many as fit the room there is.
 
-The newest turns stand word for word; what room is left goes to earlier ones, by how well they fit the question.
+The newest turns stand word for word; what room is left goes to the running summary of what was said before them, then
+to earlier turns, by how well they fit the question.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Protocol
 
 from aegis.errors import AegisError
 from aegis.scope import Scope
-from agents.prompts import said
+from agents.prompts import recap, said
 from agents.state import Context
 from inference.tokens import careful
 from memory.conversations import RECENT, SAID, Found, Turn
@@ -22,6 +23,14 @@ LOOKED_AT = 20  # earlier turns that fit best
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """`turns` in the order they were said. `summary` is empty where none was written, or it does not fit."""
+
+    turns: list[Turn]
+    summary: str = ""
+
+
 class Talked(Protocol):
     async def recent(self, scope: Scope, conversation_id: str) -> Sequence[Turn]: ...
 
@@ -29,21 +38,32 @@ class Talked(Protocol):
         self, scope: Scope, text: str, *, limit: int = 20, conversation_id: str | None = None
     ) -> Sequence[Found]: ...
 
+    async def summary(self, scope: Scope, conversation_id: str) -> str: ...
+
 
 @dataclass(frozen=True)
 class Window:
     conversations: Talked
 
-    async def __call__(self, context: Context, question: str, room: int) -> list[Turn]:
-        """In the order they were said; together at most `room` tokens, as `inference.tokens` counts."""
+    async def __call__(self, context: Context, question: str, room: int) -> Seen:
+        """Together at most `room` tokens, as `inference.tokens` counts."""
         if not context.conversation_id or room <= 0:
-            return []
+            return Seen([])
         recent = await self.conversations.recent(context.scope, context.conversation_id)
         chosen = fitting([turn for turn in reversed(recent) if turn.id != context.turn_id], room)
+        summary = ""
         if len(recent) == RECENT == len(chosen):
             room -= sum(map(_size, chosen))
+            summary = await self._summary(context, room)
+            room -= careful(recap(summary)) if summary else 0
             chosen += fitting(await self._earlier(context, question, {turn.id for turn in recent}), room, passing=True)
-        return sorted(chosen, key=lambda turn: (turn.created_at is not None and turn.created_at.timestamp(), turn.id))
+        chosen.sort(key=lambda turn: (turn.created_at is not None and turn.created_at.timestamp(), turn.id))
+        return Seen(chosen, summary)
+
+    async def _summary(self, context: Context, room: int) -> str:
+        """Whole, or none."""
+        summary = await self.conversations.summary(context.scope, context.conversation_id)
+        return summary if summary and careful(recap(summary)) <= room else ""
 
     async def _earlier(self, context: Context, question: str, known: set[str]) -> list[Turn]:
         try:

@@ -103,7 +103,11 @@ async def conversation(
     page, more = turns[:limit], len(turns) > limit
     again = await recalls.of(scope, [turn.id for turn in page])
     shown = [turn_answer(turn) | {"recalled": again.get(turn.id)} for turn in page]
-    body = {"turns": shown, "next": str(cursor + limit) if more else None}
+    body = {
+        "summary": await kept.summary(scope, conversation_id),
+        "turns": shown,
+        "next": str(cursor + limit) if more else None,
+    }
     return Json(_answer(found) | body)
 
 

@@ -400,6 +400,9 @@ class ConversationsAnswer(Answer):
 
 
 class ConversationWithTurns(ConversationAnswer):
+    """`summary`: what was said before the last turns, where a language model on this machine has written it."""
+
+    summary: str
     turns: list[TurnAnswer]
     next: str | None
 

@@ -25,7 +25,8 @@ from aegis.scope import Scope, local_scope, new_id
 from aegis.services import Services
 from agents.cache import Again
 from agents.evidence import gather
-from agents.state import Context, State
+from agents.state import TOP_K, Context, State
+from agents.summarise import Summarise
 from graphs.answering import Answering
 from graphs.wiring import graph_of, now, search_of
 from memory.cache.answer_cache import AnswerCache
@@ -123,12 +124,26 @@ class Afterwards:
     async def _difference(self, queued: Queued) -> dict[str, Any]:
         scope = await self._scope(queued.owner)
         turn = await self.conversations.turn(scope, queued.turn_id)
-        context = Context(queued.owner, tuple(sorted(scope.collections)), mode=turn.mode, fresh=True)
+        context = asked_again(turn, scope)
         state = await self.graph.ainvoke({"question": turn.standalone or turn.question}, context=context)
         return difference(turn, state)
 
     async def _scope(self, user: str) -> Scope:
         return Scope(user, local_scope(await self.catalogue.collections()).collections)
+
+
+def asked_again(turn: Turn, scope: Scope) -> Context:
+    """As it was asked then, of what its owner may see today. Nothing of it leaves this machine."""
+    return Context(
+        scope.user,
+        tuple(sorted(scope.collections)),
+        mode=turn.mode,
+        top_k=turn.top_k or TOP_K,
+        as_of=turn.as_of,
+        known_at=turn.known_at,
+        filters=dict(turn.filters),
+        fresh=True,
+    )
 
 
 def difference(turn: Turn, today: State | Mapping[str, Any]) -> dict[str, Any]:
@@ -182,9 +197,13 @@ async def open_afterwards(services: Services, answering: Answering) -> AsyncGene
         lambda: answering.busy,
         Leases(services.database, new_id()) if shared else None,
     )
+    services.conversations.summaries = Summarise(
+        services.conversations.summed, services.writer, services.writer.window, lambda: answering.busy
+    )
     following = asyncio.create_task(afterwards.follow(), name="afterwards")
     try:
         yield afterwards
     finally:
+        services.conversations.summaries = None
         following.cancel()
         await asyncio.wait({following})

@@ -54,7 +54,7 @@ def nodes_of(services: Services, clock: Callable[[], datetime]) -> Nodes:
         **searching,
         condense=Condense(conversations, catalogue.epoch, chat.history_turns, reword),
         recall=Recall(conversations, services.facts),
-        cache=FromCache(answers, catalogue, static.embed, lookup, again, static.word_vectors, written),
+        cache=FromCache(answers, catalogue, conversations, static.embed, lookup, again, static.word_vectors, written),
         keep=KeepAnswer(answers, catalogue, static.embed, lookup, clock),
         abstain=Abstain(),
         converse=Converse(),

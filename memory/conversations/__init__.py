@@ -170,11 +170,19 @@ class Conversations(Protocol):
 
     async def turn(self, scope: Scope, turn_id: str) -> Turn: ...
 
+    async def holds(self, scope: Scope, turn_id: str) -> bool:
+        """Whether there is such a turn of the user's."""
+        ...
+
     async def take_in(self, scope: Scope, conversation: Conversation, told: Sequence[Turn]) -> int:
         """Add turns that were exported, under their ids and times; those that are there stay as they are.
 
         How many were added. Raises NotFound where the conversation's id is another user's.
         """
+        ...
+
+    async def summary(self, scope: Scope, conversation_id: str) -> str:
+        """What was said before the last turns, in a model's words; empty where none has written it."""
         ...
 
     async def mentioning(self, scope: Scope, words: Sequence[str], *, limit: int = 50) -> Sequence[Turn]:

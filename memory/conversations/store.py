@@ -84,6 +84,11 @@ class SqlConversations:
         async with self._database.read() as connection:
             return (await connection.execute(query)).scalar_one_or_none()
 
+    async def summary(self, scope: Scope, conversation_id: str) -> str:
+        query = select(conversations.c.summary).where(_mine(scope, conversation_id))
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).scalar_one_or_none() or ""
+
     async def get(self, scope: Scope, conversation_id: str) -> Conversation:
         query = select(*_HEAD).where(_mine(scope, conversation_id))
         async with self._database.read() as connection:
@@ -112,6 +117,13 @@ class SqlConversations:
         if not found:
             raise _no_turn(turn_id)
         return found[0]
+
+    async def holds(self, scope: Scope, turn_id: str) -> bool:
+        """Whether the user has this turn; cheaper than reading it."""
+        mine = (turns.c.id == turn_id, conversations.c.owner == scope.user)
+        query = select(turns.c.id).join(conversations, conversations.c.id == turns.c.conversation_id).where(*mine)
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).first() is not None
 
     async def turns(self, scope: Scope, ids: Sequence[str]) -> Mapping[str, Turn]:
         """Those of these that are the user's, by id."""
@@ -188,7 +200,7 @@ class SqlConversations:
             dialect = connection.dialect.name
             new = insert_missing(conversations, dialect).values(**values, **times, version=0, summary="", summed=0)
             await connection.execute(new)
-            if not (await connection.execute(_held(scope, conversation.id))).rowcount:
+            if not (await connection.execute(_held(scope, conversation.id, max(1, len(told))))).rowcount:
                 raise _no_conversation(conversation.id)
             known = set((await connection.execute(select(turns.c.id).where(_one_of(told)))).scalars())
             fresh = [turn for turn in told if turn.id not in known]
@@ -271,9 +283,9 @@ def _mine(scope: Scope, conversation_id: str) -> Any:
     return and_(conversations.c.id == conversation_id, conversations.c.owner == scope.user)
 
 
-def _held(scope: Scope, conversation_id: str) -> Any:
-    """Changes nothing that was said, and holds the row until the transaction ends."""
-    return update(conversations).where(_mine(scope, conversation_id)).values(version=conversations.c.version + 1)
+def _held(scope: Scope, conversation_id: str, more: int = 1) -> Any:
+    """Holds the row until the transaction ends. `more`: turns that are added, at least one."""
+    return update(conversations).where(_mine(scope, conversation_id)).values(version=conversations.c.version + more)
 
 
 def _one_of(told: Sequence[Turn]) -> Any:

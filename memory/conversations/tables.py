@@ -16,7 +16,9 @@ conversations = Table(
     Column("title", Text, nullable=False),
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
-    Column("version", Integer, nullable=False, default=0),  # grows whenever what was said in it changes
+    Column(
+        "version", Integer, nullable=False, default=0
+    ),  # grows whenever what was said in it changes, with each turn at least by one
     Column("summary", Text, nullable=False, default=""),  # of the turns up to `summed`, where a model writes one
     Column("summed", Integer, nullable=False, default=0),  # an ordinal
     Index("ix_conversations_owner_updated", "owner", "updated_at"),

@@ -10,18 +10,31 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 from aegis.errors import AegisError
 from aegis.scope import Scope
-from memory.conversations import RECENT, SAID, Conversation, Found, Receipt, Turn
+from memory.conversations import KEPT, RECENT, SAID, Conversation, Found, Receipt, Turn
 from memory.conversations.archive import Archive
 from memory.conversations.hot import Block, HotTier
 from memory.conversations.index import TurnIndex
 from memory.conversations.store import SqlConversations
+from memory.conversations.summaries import SqlSummaries
 
+GATHER = 0.5  # seconds after a turn until what follows is done, for all turns since at once
 LOOK = 60.0  # seconds between looks for what nobody told of
 MOST_FOUND = 200  # turns of one search
 HELD = 500  # turns with a word that is looked for, when conversations are listed
@@ -35,18 +48,33 @@ class Summaries(Protocol):
         ...
 
 
+class Evicting(Protocol):
+    """Answers that are kept to be given again: `memory.cache.answer_cache`."""
+
+    async def evict(self, sources: Collection[str]) -> int:
+        """Forget what rests on any of these; how many answers went."""
+        ...
+
+
 class TieredConversations:
     """`keep` is the background work; whoever opens this runs it."""
 
-    def __init__(self, store: SqlConversations, hot: HotTier, index: TurnIndex, archive: Archive) -> None:
+    def __init__(
+        self, store: SqlConversations, hot: HotTier, index: TurnIndex, archive: Archive, summed: SqlSummaries
+    ) -> None:
         self.store = store
+        self.summed = summed
         self._hot = hot
         self._index = index
         self._archive = archive
         self.summaries: Summaries | None = None
+        self.answers: Evicting | None = None
         self.learned: Callable[[], Awaitable[None]] | None = None  # waits until facts were drawn from all turns
         self._talked: dict[str, Scope] = {}  # conversations with a finished turn that nobody has looked after yet
+        self._long: set[str] = set()  # of these, those that may have bodies for the archive
+        self._summing: dict[str, Scope] = {}  # conversations whose summary may be short of turns
         self._due = asyncio.Event()
+        self._to_sum = asyncio.Event()
         self._warming: set[asyncio.Task[None]] = set()
 
     # Writing
@@ -58,6 +86,8 @@ class TieredConversations:
         version, saved = await self.store.save(scope, turn)
         self._in_background(self._warm(saved, version))
         self._talked[turn.conversation_id] = scope
+        if version > KEPT:  # it grows with each finished turn, so that a shorter conversation has none to move
+            self._long.add(turn.conversation_id)
         self._due.set()
 
     async def feedback(self, scope: Scope, turn_id: str, feedback: Mapping[str, Any] | None) -> None:
@@ -75,11 +105,15 @@ class TieredConversations:
             self._due.set()
             with _told("Archived turns of an erased conversation are removed later"):
                 await self._archive.sweep()
-        return receipt
+        if self.answers is None:
+            return receipt
+        evicted = await self.answers.evict([conversation_id])
+        return replace(receipt, further={**receipt.further, "cached answers": evicted})
 
     async def take_in(self, scope: Scope, conversation: Conversation, told: Sequence[Turn]) -> int:
         added = await self.store.take_in(scope, conversation, told)
         self._talked[conversation.id] = scope
+        self._long.add(conversation.id)
         self._due.set()
         return added
 
@@ -93,7 +127,7 @@ class TieredConversations:
 
     async def recent(self, scope: Scope, conversation_id: str) -> Sequence[Turn]:
         version = await self.store.version(scope, conversation_id)
-        if version is None:
+        if not version:  # unknown, or nothing was said in it yet
             return []
         block = await self._hot.get(conversation_id)
         if block is not None and block.version == version:
@@ -117,6 +151,12 @@ class TieredConversations:
     async def turn(self, scope: Scope, turn_id: str) -> Turn:
         return await self.store.turn(scope, turn_id)
 
+    async def summary(self, scope: Scope, conversation_id: str) -> str:
+        return await self.store.summary(scope, conversation_id)
+
+    async def holds(self, scope: Scope, turn_id: str) -> bool:
+        return await self.store.holds(scope, turn_id)
+
     async def mentioning(self, scope: Scope, words: Sequence[str], *, limit: int = 50) -> Sequence[Turn]:
         """By the words as they stand, and by their stems."""
         if not words:
@@ -139,23 +179,43 @@ class TieredConversations:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        task = asyncio.create_task(self._keep(), name="conversations")
+        tasks = [
+            asyncio.create_task(self._keep(), name="conversations"),
+            asyncio.create_task(self._summarise(), name="summaries"),
+        ]
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, *self._warming, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, *self._warming, return_exceptions=True)
 
     async def settle(self) -> None:
         """Do now what is done in the background. Raises StoreUnavailable."""
         while await self._index.advance():
             pass
         talked, self._talked = self._talked, {}
-        await self._move(talked)
-        for conversation_id, scope in talked.items():
+        long, self._long = self._long, set()
+        if long:
+            await self._move(long)
+        await self._archive.sweep()
+        self._summing |= talked
+        self._to_sum.set()
+
+    async def summarise(self) -> None:
+        """Bring the summaries of conversations that went on up to date. Raises StoreUnavailable."""
+        while self._summing:
+            conversation_id, scope = self._summing.popitem()
             if self.summaries is not None:
                 await self.summaries.renew(scope, conversation_id)
-        await self._archive.sweep()
+
+    async def _summarise(self) -> None:
+        """Apart from `_keep`: a model takes its time."""
+        while True:
+            await self._to_sum.wait()
+            self._to_sum.clear()
+            with _told("The running summary of a conversation is written after a later turn"):
+                await self.summarise()
 
     async def _keep(self) -> None:
         with _told("Turns that another encoder has indexed are indexed anew later"):
@@ -168,6 +228,7 @@ class TieredConversations:
                     await self._look()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), LOOK)
+                await asyncio.sleep(GATHER)
             self._due.clear()
             with _told("Turns are indexed and archived later"):
                 await self.settle()

@@ -222,7 +222,7 @@ class World:
             **searching,
             condense=Condense(self.conversations, documents.epoch, self.settings.history_turns),
             recall=Recall(self.conversations),
-            cache=FromCache(self.answers, documents, embed, self.lookup, again),
+            cache=FromCache(self.answers, documents, self.conversations, embed, self.lookup, again),
             generate=Generate(documents, self.writer),
             verify=Verify(documents),
             keep=KeepAnswer(self.answers, documents, embed, self.lookup, now),

@@ -1,5 +1,7 @@
 """Random interleavings of ingest, edit, delete and ask by several users: cached answers are what fresh runs would give.
 
+Conversations are deleted, too; what was answered in one that is gone is not served.
+
 The catalogue and its search are small and in memory, so that thousands of steps take seconds; the graph, its nodes,
 the cache and the extractive writer are the real ones. AEGIS_TEST_INTERLEAVINGS says how many (1,000 by hand).
 """
@@ -118,7 +120,18 @@ class Library:
         return datetime(2020, 1, 1, tzinfo=UTC)
 
 
-class NoConversations:
+class Talks:
+    """Which turns there are, by their conversation; what was said in them is nobody's matter here."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, str] = {}  # turn -> conversation
+
+    def delete(self, conversation_id: str) -> None:
+        self.of = {turn: talk for turn, talk in self.of.items() if talk != conversation_id}
+
+    async def holds(self, scope: Scope, turn_id: str) -> bool:
+        return turn_id in self.of
+
     async def history(self, *_: Any, **__: Any) -> list[Any]:
         return []
 
@@ -137,12 +150,13 @@ class World:
     embedder: WordLlamaEmbedder
     recheck: bool = True
     library: Library = field(default_factory=Library)
+    talks: Talks = field(default_factory=Talks)
     answers: AnswerCache = field(
         default_factory=lambda: AnswerCache(ProcessAnswers(5), ProcessAnswers(50), ExactQuestions(50))
     )
 
     def __post_init__(self) -> None:
-        library, embed, none = self.library, self.embedder.embed, NoConversations()
+        library, embed, talks = self.library, self.embedder.embed, self.talks
         searching: dict[str, Any] = {
             "route": Router(),
             "retrieve": Retrieve(library),
@@ -156,13 +170,13 @@ class World:
         vectors = self.embedder.word_vectors
         again, written = searched_again(searching, 1), searched_again(searching, 1, write=True)
         nodes: dict[str, Any] = searching | {
-            "condense": Condense(none, library.epoch, 3),
-            "recall": Recall(none),
+            "condense": Condense(talks, library.epoch, 3),
+            "recall": Recall(talks),
             "abstain": Abstain(),
             "converse": Converse(),
             "inventory": Abstain(),
             "recount": Recount(),
-            "remember": Remember(none),
+            "remember": Remember(talks),
         }
 
         async def everything(context: Context) -> Scope:
@@ -171,18 +185,24 @@ class World:
         async def nothing(state: State, runtime: Any) -> dict[str, Any]:
             return {}
 
-        cache = FromCache(self.answers, library, embed, lookup, again, vectors, written, recheck=self.recheck)
+        cache = FromCache(self.answers, library, talks, embed, lookup, again, vectors, written, recheck=self.recheck)
         keep = KeepAnswer(self.answers, library, embed, lookup, lambda: datetime.now(UTC))
         self.cached: Any = build(Nodes(**nodes, cache=cache, keep=keep), everything).compile()
         self.fresh: Any = build(Nodes(**nodes, cache=nothing, keep=nothing), everything).compile()
 
     async def ask(self, user: str, question: str) -> bool:
-        """Whether the answer came from the cache; fails where a fresh run would use other sources."""
-        context = Context(user=user, collections=USERS[user])
+        """Whether the answer came from the cache; fails where a fresh run would use other sources, and where the turn
+        that it was given in is deleted."""
+        number = len(self.talks.of)
+        turn, talk = f"turn{derived_id('turn', user, question, self.library.now, number)}", f"{user}{number % 3}"
+        self.talks.of[turn] = talk
+        context = Context(user=user, collections=USERS[user], conversation_id=talk, turn_id=turn)
         answer = await self.cached.ainvoke({"question": question}, context=context)
+        self.answers.release(turn, "none")
         if not answer.get("cached"):
             return False
-        anew = await self.fresh.ainvoke({"question": question}, context=context)
+        assert answer["cached"]["turn_id"] in self.talks.of, f"{user}: {question} was answered in a deleted turn"
+        anew = await self.fresh.ainvoke({"question": question}, context=replace(context, turn_id=""))
         told = f"{user}: {question} | {answer['cached']} | {answer['answer']!r} | {anew['answer']!r}"
         assert _cited(answer) == _cited(anew), told
         if not answer["cached"]["near"]:
@@ -208,9 +228,12 @@ async def interleaved(world: World, seed: int) -> int:
     recent: list[tuple[str, str]] = []
     for _ in range(STEPS):
         what = chance.random()
-        if what < 0.25:
+        if what < 0.3:
             gone = _publish(world, chance)
-        elif what < 0.35 and world.library.current:
+        elif what < 0.42 and world.talks.of:
+            gone = [chance.choice(sorted(world.talks.of.values()))]
+            world.talks.delete(gone[0])
+        elif what < 0.5 and world.library.current:
             gone = world.library.delete(chance.choice(sorted(world.library.current)))
         else:
             again = recent and chance.random() < 0.6
@@ -260,6 +283,7 @@ async def test_fifty_who_ask_the_same_at_once_cost_one_answer(embedder: WordLlam
     world.library.put("a", "ann", "The boiler is maintained by Anna Berg. It stands in hall 3.")
 
     async def ask(number: int) -> Any:
+        world.talks.of[f"turn{number}"] = "talk"
         context = Context(user="ann", collections=USERS["ann"], turn_id=f"turn{number}")
         return await world.cached.ainvoke({"question": "Who maintains the boiler?"}, context=context)
 

@@ -44,6 +44,38 @@ async def until(look: Any, seconds: float = 15) -> Any:
     return found
 
 
+async def test_what_was_answered_in_a_deleted_conversation_is_not_given_again(client: httpx.AsyncClient) -> None:
+    await ingest(client, "boiler.md", "The boiler is maintained by Anna Berg. It stands in hall 3.")
+    question = "Who maintains the boiler?"
+    first = await ask(client, question)
+    assert (await ask(client, "By whom is the boiler maintained?"))["cached"]["near"]
+    assert (await ask(client, question))["cached"]["turn_id"] == first["turn_id"]
+    receipt = (await client.delete(f"/api/v1/conversations/{first['conversation_id']}")).json()
+    assert receipt["further"]["cached answers"] == 2
+    anew = await ask(client, question)
+    assert (anew["cached"], anew["answer"]) == (None, first["answer"])
+
+
+async def test_a_saved_answer_is_asked_again_as_it_was_asked(client: httpx.AsyncClient) -> None:
+    """With its filters: elsewhere stands another answer that it was never to be given from."""
+    await ingest(client, "hall.md", "The boiler is maintained by Anna Berg. It stands in hall 3.")
+    await ingest(client, "rumours.md", "The boiler is maintained by Leo Lund. It stands in hall 3.")
+    asked = {"filters": {"source": "upload:hall.md"}, "top_k": 3}
+    first = await ask(client, "Who maintains the boiler?", **asked)
+    assert "Anna Berg" in first["answer"]
+    assert "Leo Lund" not in first["answer"]
+    await ingest(client, "hall.md", "Hall 3 was painted in blue last summer by two students.")
+
+    async def recalled() -> Any:
+        turns = (await client.get(f"/api/v1/conversations/{first['conversation_id']}")).json()["turns"]
+        shown = turns[0]["recalled"]
+        return shown if shown and shown["state"] == "different" else None
+
+    shown = await until(recalled)
+    assert any("Anna Berg" in sentence for sentence in shown["gone"])
+    assert "Leo Lund" not in shown["answer"]
+
+
 async def test_answers_are_served_again_recalled_and_waited_for(client: httpx.AsyncClient) -> None:
     await ingest(client, "boiler.md", "The boiler is maintained by Anna Berg. It stands in hall 3.")
     question = "Who maintains the boiler?"

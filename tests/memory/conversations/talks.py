@@ -15,6 +15,7 @@ from memory.conversations.archive import Archive
 from memory.conversations.hot import HotTier, ProcessHot
 from memory.conversations.index import TurnIndex
 from memory.conversations.store import SqlConversations
+from memory.conversations.summaries import SqlSummaries
 from memory.conversations.tiers import TieredConversations
 from retrieval.blobs import Blobs
 from retrieval.embedding.wordllama import WordLlamaEmbedder, load_wordllama
@@ -80,7 +81,7 @@ def tiers(
     archive = Archive(database, Blobs(str(folder / "blobs")), clock)
     store = SqlConversations(database, clock, archive)
     index = TurnIndex(database, store, embedder(), KeywordEncoder(), clock)
-    return TieredConversations(store, hot or ProcessHot(), index, archive)
+    return TieredConversations(store, hot or ProcessHot(), index, archive, SqlSummaries(database, store))
 
 
 async def tell(kept: TieredConversations, count: int, scope: Scope = ANN, about: str = "number") -> list[Turn]:
