@@ -12,16 +12,15 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from aegis.errors import AegisError
 from aegis.scope import Scope
+from aegis.settings import ModelRole
 from agents.prompts import ANSWER_SHARE, SUMMARY_CHARS, summary_messages
 from agents.window import fitting
-from inference import ModelRole, Writer, WriteRequest
-from inference.extractive import ExtractiveWriter
+from inference import Model, WriteRequest
 from inference.tokens import careful
 from memory.conversations import Turn
 from memory.conversations.summaries import Unsummed
@@ -45,7 +44,7 @@ class Summarise:
     """`room`: tokens that fit the model which would be asked. `busy`: while it holds, people's questions come first."""
 
     summaries: Summaries
-    writer: Writer
+    model: Model
     room: Callable[[ModelRole], int]
     busy: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
@@ -53,7 +52,7 @@ class Summarise:
 
     async def renew(self, scope: Scope, conversation_id: str) -> None:
         """Until fewer than STEP turns wait, or the model does not do it. Raises StoreUnavailable."""
-        while self._can():
+        while self.clock() >= self._rests_until:
             before = await self.summaries.unsummed(scope, conversation_id)
             if before is None or len(before.turns) < STEP:
                 return
@@ -68,26 +67,17 @@ class Summarise:
             if not await self.summaries.keep(scope, conversation_id, before, summary, reaches):
                 return
 
-    def _can(self) -> bool:
-        return self.writer.name != ExtractiveWriter.name and self.clock() >= self._rests_until
-
     async def _written(self, scope: Scope, summary: str, told: Sequence[Turn]) -> str:
         """Empty where no model has written it to its end."""
         while self.busy():  # noqa: ASYNC110 - runs end without an event
             await asyncio.sleep(LOOK)
         messages = summary_messages(summary, [(turn.question, turn.answer) for turn in told])
-        request = WriteRequest("", [], messages, role=ROLE, user=scope.user)
-        text: list[str] = []
         try:
-            async with aclosing(self.writer.write(request)) as pieces:
-                async for piece in pieces:
-                    if piece.note or piece.model == ExtractiveWriter.name:  # it broke off, or no model is there
-                        return ""
-                    text.append(piece.text)
+            piece = await self.model.ask(WriteRequest("", [], messages, role=ROLE, user=scope.user))
         except AegisError as error:
-            logger.warning("The running summary of a conversation is written later: %s", error.message)
+            logger.info("The running summary of a conversation is written later: %s", error.message)
             return ""
-        return bounded("".join(text))
+        return bounded(piece.text)
 
 
 def _whole(before: Unsummed, room: int) -> list[tuple[int, Turn]]:

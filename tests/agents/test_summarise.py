@@ -89,7 +89,7 @@ async def test_no_turn_is_cut_whatever_its_length(kept: TieredConversations, oll
 
 @pytest.mark.parametrize("fault", ["error_500", "cut", "error_midway", "hang", "garbage"])
 async def test_a_failing_model_changes_nothing_and_is_left_alone(
-    kept: TieredConversations, ollama: OllamaLike, fault: str
+    kept: TieredConversations, writer: RoutedWriter, ollama: OllamaLike, fault: str
 ) -> None:
     told = await tell(kept, RECENT + STEP)
     ollama.fault = fault  # pyright: ignore[reportAttributeAccessIssue]  # one of its faults
@@ -100,18 +100,18 @@ async def test_a_failing_model_changes_nothing_and_is_left_alone(
     await settled(kept)
     assert len(ollama.chats) == asked_before
     ollama.fault = ""
-    kept.summaries = Summarise(kept.summed, kept.summaries.writer, kept.summaries.room)  # type: ignore[union-attr]  # as after the rest
+    await writer.look()
+    kept.summaries = Summarise(kept.summed, writer, writer.window)  # as after the rest
     await more(kept, told, 1)
     await settled(kept)
     assert await kept.summary(ANN, told[0].conversation_id)
 
 
-async def test_without_a_model_nothing_is_asked(kept: TieredConversations, ollama: OllamaLike) -> None:
+async def test_without_a_model_nothing_is_asked(
+    kept: TieredConversations, writer: RoutedWriter, ollama: OllamaLike
+) -> None:
     ollama.models.clear()
-    summarise = kept.summaries
-    assert isinstance(summarise, Summarise)
-    assert isinstance(summarise.writer, RoutedWriter)
-    await summarise.writer.look()
+    await writer.look()
     told = await tell(kept, RECENT + STEP)
     await settled(kept)
     assert await kept.summary(ANN, told[0].conversation_id) == ""
