@@ -8,6 +8,7 @@ evidence stays in its fence whether it is marked or not.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 READ_CHARS = 20_000  # of one passage
 
@@ -39,5 +40,6 @@ _ORDERS = tuple(
 )
 
 
+@lru_cache(maxsize=1024)  # prompt and warnings read the same passages, and so does the next question
 def gives_orders(text: str) -> bool:
     return any(pattern.search(text[:READ_CHARS]) for pattern in _ORDERS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from memory.standing import StandingQuestion, StandingQuestions
 from retrieval.catalogue import Catalogue, versions
 
 LOOK = 0.25  # seconds between looks at the epoch
+OFTEN = 5.0  # seconds between looks at what people save or ask to be told meanwhile
 PAUSE = 1.0  # seconds between two saved answers that are asked again
 BATCH = 20  # standing questions looked at in one go
 LEASE, LEASE_SECONDS = "afterwards", 60.0
@@ -61,21 +63,26 @@ class Afterwards:
 
     async def follow(self) -> None:
         """For ever."""
-        seen = await self.catalogue.epoch()
+        seen, looked = await self.catalogue.epoch(), -OFTEN
         while True:
             try:
                 epoch = await self.catalogue.epoch()
                 if epoch > seen:
                     await self.cache.evict(await self._gone(seen, epoch))
-                    seen = epoch
-                if self.leases is None or await self.leases.take(LEASE, now(), LEASE_SECONDS):
+                    seen, looked = epoch, -OFTEN
+                if time.monotonic() - looked >= OFTEN and await self._leads():
                     await self.catch_up(epoch)
-                    if not self.busy() and await self.recall_one():
+                    if self.busy() or not await self.recall_one():
+                        looked = time.monotonic()
+                    else:
                         await asyncio.sleep(PAUSE)
             except AegisError as error:
                 logger.warning("What follows from changed documents has to wait: %s", error)
                 await asyncio.sleep(PAUSE)
             await asyncio.sleep(LOOK)
+
+    async def _leads(self) -> bool:
+        return self.leases is None or await self.leases.take(LEASE, now(), LEASE_SECONDS)
 
     async def catch_up(self, epoch: int) -> None:
         """Everything that the epochs up to this one mean for saved answers and standing questions."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, bindparam, select
 
 from aegis.database import Database
 from aegis.scope import Scope
@@ -33,6 +33,12 @@ START = 0.1  # the same, for a name that a question starts from
 KEPT = 1  # hits that stay first where only the question's wording speaks for several hops
 MAX_NAMES = 2000  # names looked up at a time
 MAX_HOMES = 3  # a name with more homes than this is a stock heading ("Overview"), or too ambiguous to follow
+
+_NAMES = (
+    select(mentions.c.episode_id, entities.c.key)
+    .join(entities, entities.c.id == mentions.c.entity_id)
+    .where(mentions.c.episode_id.in_(bindparam("chunks", expanding=True)))
+)
 
 
 class Chunks(Protocol):
@@ -89,13 +95,8 @@ class MentionFollower:
     async def _names(self, hits: Sequence[Hit]) -> dict[str, Set[str]]:
         """Keys of what each hit mentions, and of what it is about."""
         found: dict[str, set[str]] = {hit.chunk.id: set(home_keys(hit.chunk.title)) for hit in hits}
-        query = (
-            select(mentions.c.episode_id, entities.c.key)
-            .join(entities, entities.c.id == mentions.c.entity_id)
-            .where(mentions.c.episode_id.in_(list(found)))
-        )
         async with self.database.read() as connection:
-            for chunk, name in await connection.execute(query):
+            for chunk, name in await connection.execute(_NAMES, {"chunks": list(found)}):
                 found[chunk].add(name)
         return dict(found)
 

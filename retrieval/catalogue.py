@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    BindParameter,
     Column,
     ForeignKey,
     Index,
@@ -26,6 +27,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     func,
     or_,
     select,
@@ -253,16 +255,16 @@ class Catalogue:
         found = {identifier: self._cache.rows[identifier] for identifier in ids if identifier in self._cache.rows}
         missing = [identifier for identifier in ids if identifier not in found]
         if missing:
-            query = _chunk_query().where(chunks.c.id.in_(missing))
             async with self._database.read() as connection:
-                read = [_chunk(row) for row in (await connection.execute(query)).mappings()]
+                rows = await connection.execute(_BY_ID, {"ids": missing})
+                read = [_chunk(row) for row in rows.mappings()]
             self._cache.keep(read)
             found.update((chunk.id, chunk) for chunk in read)
         ordered = (found.get(identifier) for identifier in ids)
         return [chunk for chunk in ordered if chunk is not None and scope.may_read(chunk.collection)]
 
     async def chunks_of(self, scope: Scope, version_id: str) -> list[Chunk]:
-        query = _chunk_query().where(chunks.c.version_id == version_id).order_by(chunks.c.ordinal)
+        query = _CHUNKS.where(chunks.c.version_id == version_id).order_by(chunks.c.ordinal)
         async with self._database.read() as connection:
             found = [_chunk(row) for row in (await connection.execute(query)).mappings()]
         return [chunk for chunk in found if scope.may_read(chunk.collection)]
@@ -366,25 +368,25 @@ class Catalogue:
             return [DocumentEntry(**row) for row in (await connection.execute(query)).mappings()]
 
 
-def visible_at(epoch: int) -> Any:
+def visible_at(epoch: int | BindParameter[int]) -> Any:
     return and_(versions.c.visible_from <= epoch, versions.c.visible_until > epoch)
 
 
-def _chunk_query() -> Any:
-    return (
-        select(
-            chunks,
-            versions.c.document_id,
-            versions.c.title,
-            versions.c.visible_from,
-            versions.c.visible_until,
-            versions.c.verdict,
-            documents.c.collection,
-            documents.c.source,
-        )
-        .join(versions, versions.c.id == chunks.c.version_id)
-        .join(documents, documents.c.id == versions.c.document_id)
+_CHUNKS = (
+    select(
+        chunks,
+        versions.c.document_id,
+        versions.c.title,
+        versions.c.visible_from,
+        versions.c.visible_until,
+        versions.c.verdict,
+        documents.c.collection,
+        documents.c.source,
     )
+    .join(versions, versions.c.id == chunks.c.version_id)
+    .join(documents, documents.c.id == versions.c.document_id)
+)
+_BY_ID = _CHUNKS.where(chunks.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def _chunk(row: RowMapping) -> Chunk:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, String, Table, delete, func, insert, select, text, update
+from sqlalchemy import JSON, BigInteger, Column, String, Table, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.database.engine import Database
@@ -35,6 +35,15 @@ projections = Table(
     Column("applied", BigInteger, nullable=False),
 )
 
+_TOPICS = outbox.c.topic.in_(bindparam("topics", expanding=True))
+_LAST = select(func.coalesce(func.max(outbox.c.seq), 0)).where(_TOPICS)
+_PENDING = (
+    select(outbox.c.seq, outbox.c.topic, outbox.c.payload)
+    .where(_TOPICS, outbox.c.seq > bindparam("after"))
+    .order_by(outbox.c.seq)
+    .limit(bindparam("most"))
+)
+_APPLIED = select(projections.c.applied).where(projections.c.name == bindparam("projection"))
 _POSTGRES_LOCK = 7_120_411  # any constant: makes outbox rows commit in the order of their numbers
 
 
@@ -78,24 +87,17 @@ class Outbox:
             event.set()
 
     async def last(self, topics: Sequence[str]) -> int:
-        query = select(func.coalesce(func.max(outbox.c.seq), 0)).where(outbox.c.topic.in_(topics))
         async with self._database.read() as connection:
-            return int((await connection.execute(query)).scalar_one())
+            return int((await connection.execute(_LAST, {"topics": topics})).scalar_one())
 
     async def pending(self, topics: Sequence[str], after: int, limit: int) -> list[OutboxRow]:
-        query = (
-            select(outbox.c.seq, outbox.c.topic, outbox.c.payload)
-            .where(outbox.c.topic.in_(topics), outbox.c.seq > after)
-            .order_by(outbox.c.seq)
-            .limit(limit)
-        )
         async with self._database.read() as connection:
-            return [OutboxRow(*row) for row in await connection.execute(query)]
+            rows = await connection.execute(_PENDING, {"topics": topics, "after": after, "most": limit})
+            return [OutboxRow(*row) for row in rows]
 
     async def applied(self, projection: str) -> int:
-        query = select(projections.c.applied).where(projections.c.name == projection)
         async with self._database.read() as connection:
-            return int((await connection.execute(query)).scalar_one_or_none() or 0)
+            return int((await connection.execute(_APPLIED, {"projection": projection})).scalar_one_or_none() or 0)
 
     async def confirm(self, projection: str, seq: int) -> None:
         async with self._database.write() as connection:

@@ -7,8 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import RowMapping, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.database import Database
@@ -53,15 +52,14 @@ class SqlConversations:
         mine = (turns.c.id == turn.id, turns.c.conversation_id == turn.conversation_id)
         async with self._database.write() as connection:
             version = await self._enter(connection, scope, turn, more=1)
-            changed = await connection.execute(
-                update(turns).where(*mine).values(state=turn.state, archive=None, **said)
-            )
-            if not changed.rowcount:
+            change = update(turns).where(*mine).values(state=turn.state, archive=None, **said).returning(*turns.c)
+            stored = (await connection.execute(change)).mappings().one_or_none()
+            if stored is None:
                 await self._add(connection, turn)
+                stored = (await connection.execute(select(turns).where(*mine))).mappings().one()
             await rest_on(connection, scope.user, turn)
             row = {"turn_id": turn.id, "owner": scope.user}
             await connection.execute(insert_missing(unindexed, connection.dialect.name).values(**row))
-            stored = (await connection.execute(select(turns).where(*mine))).mappings().one()
         return version, turn_of({key: stored[key] for key in COLUMNS}, stored["record"])
 
     async def history(self, scope: Scope, conversation_id: str, *, last: int | None = None) -> list[Turn]:
@@ -75,14 +73,13 @@ class SqlConversations:
         return await self._turns(query.offset(after).limit(limit))
 
     async def recent(self, scope: Scope, conversation_id: str) -> Sequence[Turn]:
-        query = _turn_query(scope).where(turns.c.conversation_id == conversation_id, turns.c.state.in_(SAID))
-        return (await self._turns(query.order_by(turns.c.ordinal.desc()).limit(RECENT)))[::-1]
+        return (await self._turns(_LATEST, whose=scope.user, conversation=conversation_id))[::-1]
 
     async def version(self, scope: Scope, conversation_id: str) -> int | None:
         """Grows with every change of what was said. None where there is no such conversation."""
-        query = select(conversations.c.version).where(_mine(scope, conversation_id))
+        given = {"whose": scope.user, "conversation": conversation_id}
         async with self._database.read() as connection:
-            return (await connection.execute(query)).scalar_one_or_none()
+            return (await connection.execute(_VERSION, given)).scalar_one_or_none()
 
     async def summary(self, scope: Scope, conversation_id: str) -> str:
         query = select(conversations.c.summary).where(_mine(scope, conversation_id))
@@ -227,32 +224,26 @@ class SqlConversations:
         Its version, `more` than before.
         """
         now = self._clock()
-        insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(conversations)
+        given = {"whose": scope.user, "conversation": turn.conversation_id, "now": now, "more": more}
+        version = (await connection.execute(_TOUCH, given)).scalar_one_or_none()
+        if version is not None:
+            return version
         new = {"id": turn.conversation_id, "owner": scope.user, "title": title_of(turn.question) or "..."}
         times = {"created_at": now, "updated_at": now}
-        await connection.execute(
-            insert.values(**new, **times, version=0, summary="", summed=0).on_conflict_do_nothing(index_elements=["id"])
-        )
-        touched = await connection.execute(
-            update(conversations)
-            .where(_mine(scope, turn.conversation_id))
-            .values(updated_at=now, version=conversations.c.version + more)
-            .returning(conversations.c.version)
-        )
-        version = touched.scalar_one_or_none()
+        made = insert_missing(conversations, connection.dialect.name)
+        await connection.execute(made.values(**new, **times, version=0, summary="", summed=0))
+        version = (await connection.execute(_TOUCH, given)).scalar_one_or_none()
         if version is None:
             raise _no_conversation(turn.conversation_id)
         return version
 
     async def _add(self, connection: AsyncConnection, turn: Turn) -> None:
-        last = select(func.coalesce(func.max(turns.c.ordinal), 0)).where(
-            turns.c.conversation_id == turn.conversation_id
-        )
+        last = await connection.execute(_LAST, {"conversation": turn.conversation_id})
         await connection.execute(
             turns.insert().values(
                 id=turn.id,
                 conversation_id=turn.conversation_id,
-                ordinal=int((await connection.execute(last)).scalar_one()) + 1,
+                ordinal=int(last.scalar_one()) + 1,
                 state=turn.state,
                 question=plain(turn.question),
                 answer=plain(turn.answer),
@@ -263,9 +254,9 @@ class SqlConversations:
         )
         await append(connection, TURNS_TOPIC, [{"turn": turn.id}])
 
-    async def _turns(self, query: Any) -> list[Turn]:
+    async def _turns(self, query: Any, **given: Any) -> list[Turn]:
         async with self._database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
+            rows = (await connection.execute(query, given)).mappings().all()
         bodies = await self._bodies({row["archive"] for row in rows if row["archive"]})
         found = [_turn(row, bodies) for row in rows]
         return [turn for turn in found if turn is not None]
@@ -276,6 +267,23 @@ class SqlConversations:
         return await self._archive.bodies(digests)
 
 
+# What every question asks, made once.
+_HERE = and_(conversations.c.id == bindparam("conversation"), conversations.c.owner == bindparam("whose"))
+_VERSION = select(conversations.c.version).where(_HERE)
+_TOUCH = (
+    update(conversations)
+    .where(_HERE)
+    .values(updated_at=bindparam("now"), version=conversations.c.version + bindparam("more"))
+    .returning(conversations.c.version)
+)
+_LAST = select(func.coalesce(func.max(turns.c.ordinal), 0)).where(turns.c.conversation_id == bindparam("conversation"))
+_LATEST = (
+    select(turns)
+    .join(conversations, conversations.c.id == turns.c.conversation_id)
+    .where(_HERE, turns.c.state.in_(SAID))
+    .order_by(turns.c.ordinal.desc())
+    .limit(RECENT)
+)
 _HEAD = tuple(conversations.c[name] for name in ("id", "owner", "title", "created_at", "updated_at"))
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
-from sqlalchemy import and_, func, or_, select, tuple_
+from sqlalchemy import and_, bindparam, func, or_, select, tuple_
 
 from aegis.database import Database
 from aegis.scope import Scope
@@ -26,6 +27,22 @@ from memory.statements.relations import SINGLE
 _OF_DOCUMENTS = frozenset(("DIED_IN", "DIRECTED_BY", "MANAGED_BY", "OWNED_BY"))
 MOST = 500  # subjects with several objects that are looked at
 PAIRS = 100  # looked up in one statement
+
+
+_PAIR = tuple_(facts.c.source_id, facts.c.relation)
+_ONE_OBJECT = or_(facts.c.relation.in_(SINGLE | _OF_DOCUMENTS), facts.c.relation.startswith("HAS_AS_", autoescape=True))
+_WANTED = and_(facts.c.group_id.in_(bindparam("groups", expanding=True)), _ONE_OBJECT, facts.c.expired_at.is_(None))
+_SEVERAL = (
+    select(facts.c.source_id, facts.c.relation)
+    .where(_WANTED, stated(bindparam("epoch")))
+    .group_by(facts.c.source_id, facts.c.relation)
+    .having(func.count(facts.c.target_id.distinct()) > 1)
+    .limit(MOST)
+)
+_SAID = select(evidence.c.fact_id).where(evidence.c.episode_id.in_(bindparam("chunks", expanding=True)))
+_SEVERAL_OF = _SEVERAL.where(
+    _PAIR.in_(select(facts.c.source_id, facts.c.relation).where(facts.c.id.in_(_SAID), _WANTED))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +73,16 @@ class Conflicts:
 
     async def _among(self, scope: Scope, chunk_ids: Sequence[str] | None) -> list[Conflict]:
         at, groups = await self._epoch.epoch(), groups_of(scope.documents_only())
-        one_object = or_(
-            facts.c.relation.in_(SINGLE | _OF_DOCUMENTS), facts.c.relation.startswith("HAS_AS_", autoescape=True)
-        )
-        wanted = and_(facts.c.group_id.in_(groups), one_object, facts.c.expired_at.is_(None))
-        several = select(facts.c.source_id, facts.c.relation).where(wanted, stated(at))
-        if chunk_ids is not None:
-            said_here = select(evidence.c.fact_id).where(evidence.c.episode_id.in_(chunk_ids))
-            here = select(facts.c.source_id, facts.c.relation).where(facts.c.id.in_(said_here), wanted)
-            several = several.where(tuple_(facts.c.source_id, facts.c.relation).in_(here))
-        several = several.group_by(facts.c.source_id, facts.c.relation)
-        several = several.having(func.count(facts.c.target_id.distinct()) > 1).limit(MOST)
+        given: dict[str, Any] = {"groups": groups, "epoch": at}
+        several = _SEVERAL if chunk_ids is None else _SEVERAL_OF
         async with self._database.read() as connection:
-            pairs = [(row[0], row[1]) for row in await connection.execute(several)]
+            rows = await connection.execute(several, given if chunk_ids is None else given | {"chunks": chunk_ids})
+            pairs = [(row[0], row[1]) for row in rows]
             found: list[Fact] = []
             for start in range(0, len(pairs), PAIRS):
-                among = tuple_(facts.c.source_id, facts.c.relation).in_(pairs[start : start + PAIRS])
-                found += await load_facts(connection, groups, at, and_(wanted, among))
+                among = _PAIR.in_(pairs[start : start + PAIRS])
+                wanted = and_(facts.c.group_id.in_(groups), _ONE_OBJECT, facts.c.expired_at.is_(None), among)
+                found += await load_facts(connection, groups, at, wanted)
         return _conflicts(found)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import BindParameter, and_, exists, or_, select
 
 from aegis.scope import Scope, group_id
 from memory.facts.tables import entities, episodes, evidence, facts, mentions
@@ -28,12 +28,12 @@ def groups_of(scope: Scope) -> list[str]:
     return [*of_documents, group_id("u", scope.user)] if scope.personal else of_documents
 
 
-def shown(epoch: int) -> Any:
+def shown(epoch: int | BindParameter[int]) -> Any:
     """Condition on evidence outer-joined with versions: seen at this epoch. Without a version it always is."""
     return or_(evidence.c.version_id.is_(None), visible_at(epoch))
 
 
-def stated(epoch: int, as_of: datetime | None = None) -> Any:
+def stated(epoch: int | BindParameter[int], as_of: datetime | None = None) -> Any:
     """Condition on facts: at least one evidence row is seen at this epoch, and none that dates the fact is later."""
     seen = evidence.outerjoin(versions, versions.c.id == evidence.c.version_id)
     proven = [evidence.c.fact_id == facts.c.id, shown(epoch)]
