@@ -680,6 +680,23 @@ class ModelsAnswer(Answer):
     budgets: list[BudgetAnswer]
 
 
+class JudgeBody(Body):
+    """`evidence`: what the answer quotes; `reference`: what it should say, if that is known."""
+
+    question: Annotated[Filled, Field(max_length=MAX_TEXT)]
+    answer: Annotated[Filled, Field(max_length=MAX_TEXT)]
+    evidence: Annotated[list[Annotated[Plain, Field(max_length=MAX_TEXT)]], Field(max_length=100)] = []
+    reference: Annotated[Plain, Field(max_length=MAX_TEXT)] = ""
+
+
+class VerdictAnswer(Answer):
+    """`grade` is 1 correct, .5 partly, 0 wrong; null where the model said none of these."""
+
+    grade: float | None
+    says: str
+    model: str
+
+
 # -- operation
 
 

@@ -25,6 +25,15 @@ class Cited:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a language model made of an answer: `grade` in [0, 1], None where it gave none."""
+
+    grade: float | None
+    says: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     text: str
     abstained: bool
@@ -50,6 +59,12 @@ class Assistant(Protocol):
         ...
 
 
+class Judge(Protocol):
+    async def judge(self, question: str, answer: Answer, reference: str) -> Verdict:
+        """`reference` is what a saved answer said, or empty. Raises Unavailable where no language model answers."""
+        ...
+
+
 class ApiAssistant:
     """Asks `/api/v1/chat`. `client` has the server's address as its base."""
 
@@ -66,6 +81,15 @@ class ApiAssistant:
         query = {"version": cited.version_id} if cited.version_id else None
         found = await self._call("GET", f"/api/v1/documents/{cited.document_id}/text", params=query)
         return str(found["text"]) if isinstance(found, Mapping) else str(found)
+
+    async def judge(self, question: str, answer: Answer, reference: str) -> Verdict:
+        evidence = list(dict.fromkeys(cited.quote for cited in answer.citations))
+        body = {"question": question, "answer": answer.text, "evidence": evidence, "reference": reference}
+        said = await self._call("POST", "/api/v1/models/judge", json=body)
+        try:
+            return Verdict(said["grade"], said["says"], said["model"])
+        except (KeyError, TypeError) as error:
+            raise ModelFailed(f"The verdict lacks {error}; is the server of another version?") from error
 
     async def forget(self, conversation_id: str) -> None:
         await self._call("DELETE", f"/api/v1/conversations/{conversation_id}")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from evals.assistant import Answer
+from evals.assistant import Answer, Verdict
 from evals.cases import Case
 
 _MARKER = re.compile(r"\[\d+(?:\s*,\s*\d+)*\]")
@@ -27,6 +27,7 @@ class Observation:
     seconds: float
     holds: tuple[bool, ...] = ()
     error: str | None = None
+    verdict: Verdict | None = None  # of a language model, where one was asked
 
     @property
     def answered(self) -> bool:
@@ -116,6 +117,17 @@ class Similarity:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """The grade that a language model gave; what it was not asked about, or gave no grade, says nothing."""
+
+    name: str = "judged"
+    higher_is_better: bool = True
+
+    def score(self, seen: Observation) -> float | None:
+        return seen.verdict.grade if seen.verdict else None
+
+
+@dataclass(frozen=True, slots=True)
 class Latency:
     """Seconds until the answer was complete; failures have none."""
 
@@ -126,7 +138,7 @@ class Latency:
         return None if seen.answer is None else seen.seconds
 
 
-EVALUATORS: tuple[Evaluator, ...] = (Answered(), Expected(), Citations(), Sources(), Similarity(), Latency())
+EVALUATORS: tuple[Evaluator, ...] = (Answered(), Expected(), Citations(), Sources(), Similarity(), Judged(), Latency())
 DIRECTIONS: Mapping[str, bool] = {each.name: each.higher_is_better for each in EVALUATORS}
 
 

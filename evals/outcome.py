@@ -11,7 +11,7 @@ from rich.console import Console
 
 from aegis.errors import InvalidInput
 from evals import comparison
-from evals.assistant import ApiAssistant, Assistant
+from evals.assistant import ApiAssistant, Assistant, Judge
 from evals.cases import OFF_TOPIC, SAMPLES, Case, read_cases
 from evals.comparison import Difference
 from evals.report import Report, Threshold, failures, missed, table
@@ -68,7 +68,8 @@ async def evaluate(
     thresholds: Sequence[Threshold] = (),
     against: Report | None = None,
     seen: Seen | None = None,
+    judge: Judge | None = None,
 ) -> Outcome:
-    report = await run(cases, assistant, pace=pace, seen=seen)
+    report = await run(cases, assistant, pace=pace, seen=seen, judge=judge)
     differences = comparison.compare(against, report) if against is not None else []
     return Outcome(report, differences, missed(report, thresholds))

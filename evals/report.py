@@ -44,6 +44,7 @@ class CaseResult(BaseModel):
     sources: tuple[str, ...]
     model: str
     error: str | None
+    verdict: str = ""  # the judge's reason, and its name
     scores: Annotated[dict[str, float], Field(default_factory=dict)]
 
 
@@ -147,6 +148,8 @@ def _reasons(case: CaseResult) -> list[str]:
         reasons.append("abstained" if case.abstained else "answered, though nothing answers it")
     elif case.scores.get("expected") == 0:
         reasons.append("expected words missing")
+    if case.scores.get("judged", 1) < 1:
+        reasons.append(f"judged {case.scores['judged']:g}: {case.verdict}")
     if case.scores.get("citations", 1) < 1:
         reasons.append("citations do not hold")
     return reasons
@@ -162,6 +165,7 @@ def _result(seen: Observation, scored: Scores) -> CaseResult:
         sources=tuple(dict.fromkeys(cited.source for cited in answer.citations)) if answer else (),
         model=answer.model if answer else "",
         error=seen.error,
+        verdict=f"{seen.verdict.says} ({seen.verdict.model})" if seen.verdict else "",
         scores=dict(scored.values),
     )
 

@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aegis.errors import AegisError, InvalidInput
-from evals.assistant import Answer, Assistant, Cited
+from evals.assistant import Answer, Assistant, Cited, Judge
 from evals.cases import Case
 from evals.metrics import EVALUATORS, Evaluator, Observation, score
 from evals.report import Report, report_of
@@ -32,8 +32,10 @@ async def run(
     pace: Pace = Pace(),
     evaluators: Sequence[Evaluator] = EVALUATORS,
     seen: Seen | None = None,
+    judge: Judge | None = None,
 ) -> Report:
-    """Ask all cases and measure them. `seen` is called after each, for a progress bar. Raises InvalidInput."""
+    """Ask all cases and measure them. `seen` is called after each, for a progress bar. Raises InvalidInput; Unavailable
+    where `judge` is to grade the answers and no language model answers."""
     if not cases:
         raise InvalidInput("There are no cases to run. Name a case file, or ask something first and save it.")
     turns = asyncio.Semaphore(pace.parallel)
@@ -43,10 +45,14 @@ async def run(
         async with turns:
             await _conversation(group, assistant, pace.timeout, found, seen)
 
+    if judge is not None:  # a run that cannot be judged ends before it has begun
+        await judge.judge("Is the sky blue?", Answer("Yes, it is blue.", False), "Yes.")
     async with asyncio.TaskGroup() as tasks:
         for group in conversations(cases):
             tasks.create_task(together(group))
     observations = [found[case.id] for case in cases]
+    if judge is not None:
+        observations = [await judged(observation, judge, pace.timeout) for observation in observations]
     return report_of(observations, [score(each, evaluators) for each in observations])
 
 
@@ -92,6 +98,19 @@ async def observe(case: Case, assistant: Assistant, conversation_id: str | None,
     except AegisError as error:
         return Observation(case, None, time.perf_counter() - started, error=error.code)
     return Observation(case, answer, seconds, holds)
+
+
+async def judged(seen: Observation, judge: Judge, timeout: float) -> Observation:
+    """With a verdict where there is an answer to grade, and the judge comes to one. It is one model on this machine, so
+    it is asked one answer after another."""
+    if seen.answer is None or seen.answer.abstained or seen.case.abstain:
+        return seen
+    reference = seen.case.saved.answer if seen.case.saved else ""
+    try:
+        async with asyncio.timeout(timeout):
+            return replace(seen, verdict=await judge.judge(seen.case.question, seen.answer, reference))
+    except (TimeoutError, AegisError):
+        return seen
 
 
 async def _checked(answer: Answer, assistant: Assistant) -> tuple[bool, ...]:

@@ -26,6 +26,9 @@ def run(
     ] = None,
     against: Annotated[Path | None, typer.Option(help="An earlier run's --json, to compare with.")] = None,
     parallel: Annotated[int, typer.Option(help="Conversations asked at a time.", min=1, max=32)] = 2,
+    judge: Annotated[
+        bool, typer.Option("--judge", help="Let a language model on this machine grade each answer, too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask saved questions again; measure the answers, and compare them with an earlier run."""
@@ -53,6 +56,7 @@ def run(
                 thresholds=thresholds,
                 against=earlier,
                 seen=lambda _: progress.advance(bar),
+                judge=assistant if judge else None,
             )
 
     outcome = connected("eval run", work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -9,7 +10,8 @@ import pytest
 
 from aegis.errors import AegisError, InvalidInput, ModelFailed, NotFound, Unavailable
 from evals.assistant import ApiAssistant, Cited
-from evals.cases import Case
+from evals.cases import Case, Saved
+from evals.report import failures
 from evals.runs import run
 
 REPLY = {
@@ -115,3 +117,44 @@ async def test_saved_conversations_are_read_page_by_page_and_kept_whole() -> Non
     assert found[0].saved is not None
     assert found[0].saved.documents == {"d"}
     assert [case.id for case in await _assistant(server).saved(limit=3)] == ["a1", "a3"]
+
+
+async def test_answers_are_judged_by_what_they_quote_and_what_was_saved() -> None:
+    bodies: list[Any] = []
+
+    def server(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/v1/models/judge":
+            bodies.append(json.loads(request.content))
+            grade = None if bodies[-1]["question"] == "unclear" else 0.5
+            return httpx.Response(200, json={"grade": grade, "says": "a part is missing", "model": "m"})
+        if request.method == "POST":
+            return httpx.Response(200, json=REPLY)
+        return httpx.Response(204) if request.method == "DELETE" else httpx.Response(200, json={"text": "abcdef"})
+
+    saved = Saved(answer="abc", documents=frozenset("d"))
+    asked = [Case(id="one", question="one", saved=saved), Case(id="unclear", question="unclear")]
+    cases = [*asked, Case(id="off", question="off", abstain=True)]
+    assistant = _assistant(server)
+    report = await run(cases, assistant, judge=assistant)
+    assert bodies[1:] == [
+        {"question": "one", "answer": "abc [1]", "evidence": ["abc"], "reference": "abc"},
+        {"question": "unclear", "answer": "abc [1]", "evidence": ["abc"], "reference": ""},
+    ]
+    assert report.summary()["judged"].mean == 0.5
+    assert report.summary()["judged"].count == 1
+    shown = failures(report)
+    assert shown is not None
+    assert "judged 0.5: a part is missing (m)" in str(list(shown.columns[2].cells))
+
+
+async def test_a_run_without_its_judge_ends_before_anything_is_asked() -> None:
+    calls: list[str] = []
+
+    def server(request: httpx.Request) -> httpx.Response:
+        calls.append(request.url.path)
+        return httpx.Response(503, json={"error": {"message": "No model."}})
+
+    assistant = _assistant(server)
+    with pytest.raises(Unavailable):
+        await run([Case(id="one", question="one")], assistant, judge=assistant)
+    assert calls == ["/api/v1/models/judge"]

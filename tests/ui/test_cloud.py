@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -99,12 +100,48 @@ def test_a_cloud_call_is_offered_with_its_price_and_made_when_somebody_agrees(
 
 
 @MARK
-def test_a_prompt_that_the_server_cut_is_an_error_and_no_answer(site: Site, browser: Browser) -> None:
-    """By the API, whole and streamed, and on the page; what was written of it is not kept as an answer."""
-    site.ollama.truncate_at = 64
+def test_an_answer_is_judged_by_a_model_on_this_machine(site: Site, cloud: OpenAILike) -> None:
+    calls = len(cloud.chats)
+    body = {"question": "Who made it?", "answer": "Ada. [1]", "evidence": ["Ada made it."]}
+    missing = site.api.post("/api/v1/models/judge", json=body)
+    assert (missing.status_code, missing.json()["error"]["code"]) == (503, "model_unavailable")
+    with running_model(site):
+        site.ollama.script.append("CORRECT: the evidence says so.")
+        judged = site.api.post("/api/v1/models/judge", json=body).raise_for_status().json()
+    assert judged == {"grade": 1.0, "says": "the evidence says so.", "model": "llama3.2:3b"}
+    assert len(cloud.chats) == calls
+
+
+@MARK
+def test_a_follow_up_is_worded_by_the_model_of_questions(site: Site) -> None:
+    with running_model(site):
+        first = site.api.post("/api/v1/chat", json={"question": "What is Qdrant Edge?"}).raise_for_status().json()
+        site.ollama.script.append("Where does Qdrant Edge run?")
+        asked = {"question": "Where does it run?", "conversation_id": first["conversation_id"]}
+        site.api.post("/api/v1/chat", json=asked).raise_for_status()
+        site.ollama.script.clear()
+    turn = site.conversation(first["conversation_id"])["turns"][-1]
+    assert any(step["detail"].get("standalone") == "Where does Qdrant Edge run?" for step in turn["steps"])
+    prompts = [call.body["messages"][0]["content"] for call in site.ollama.chats]
+    assert any("rewrite the last question" in prompt for prompt in prompts)
+
+
+@contextmanager
+def running_model(site: Site) -> Generator[None]:
     site.ollama.start()
     site.wait(lambda: "model" not in site.notices())
     try:
+        yield
+    finally:
+        site.ollama.stop()
+        site.wait(lambda: "model" in site.notices())
+
+
+@MARK
+def test_a_prompt_that_the_server_cut_is_an_error_and_no_answer(site: Site, browser: Browser) -> None:
+    """By the API, whole and streamed, and on the page; what was written of it is not kept as an answer."""
+    site.ollama.truncate_at = 64
+    with running_model(site):
         whole = site.api.post("/api/v1/chat", json={"question": QUESTION, "fresh": True})
         assert (whole.status_code, whole.json()["error"]["code"]) == (502, "prompt_cut")
         assert "AEGIS_OLLAMA__NUM_CTX" in whole.json()["error"]["message"]
@@ -116,8 +153,5 @@ def test_a_prompt_that_the_server_cut_is_an_error_and_no_answer(site: Site, brow
             chat.open().ask(f"{QUESTION} Tell me.")
             expect(chat.answers.last).to_contain_text("the server cut it")
             turn = site.conversation(chat.conversation_id)["turns"][-1]
-            assert (turn["state"], turn["answer"]) == ("failed", "")
-    finally:
-        site.ollama.truncate_at = None
-        site.ollama.stop()
-        site.wait(lambda: "model" in site.notices())
+        assert (turn["state"], turn["answer"]) == ("failed", "")
+    site.ollama.truncate_at = None
