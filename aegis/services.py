@@ -24,7 +24,7 @@ from aegis.database.leases import Leases
 from aegis.database.migrations import upgrade
 from aegis.database.outbox import Outbox
 from aegis.database.signals import NoSignals, Signals
-from aegis.errors import AegisError, Unavailable
+from aegis.errors import AegisError, ConfigurationError, Unavailable
 from aegis.folder import holder_of, own_folder, record_format, share_folder
 from aegis.garbage import set_apart
 from aegis.index import Opener, open_index
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from retrieval.catalogue import Catalogue
     from retrieval.embedding import Embedder
     from retrieval.embedding.wordllama import WordLlamaEmbedder
+    from retrieval.ingestion.calling import Caller
     from retrieval.ingestion.erasing import Eraser
     from retrieval.ingestion.intake import Intake
     from retrieval.ingestion.publishing import Publisher
@@ -426,7 +427,8 @@ async def _open_ingestion(
     versions = Versions(database, outbox, index.embedder, GraphWriter(), _now)
     jobs = JobTable(database, holder, _now)
     reader = Reader(blobs, prepare, settings.ingestion)
-    runner = Runner(jobs, versions, publisher, reader, settings.ingestion, outbox.signals)
+    caller = await _open_caller(settings, stack)
+    runner = Runner(jobs, versions, publisher, reader, settings.ingestion, outbox.signals, caller)
     intake = Intake(jobs, runner, publisher, catalogue, blobs, settings.ingestion)
     await stack.enter_async_context(intake.running())
     expiry = Expiry(database, versions, settings.ingestion, publisher.leases, _now)
@@ -437,6 +439,22 @@ async def _open_ingestion(
         await index.now.projection.rebuild(reason)
 
     return intake, Eraser(database, publisher, versions, blobs, rebuild, others)
+
+
+async def _open_caller(settings: Settings, stack: AsyncExitStack) -> Caller | None:
+    """Workers are called through Redis, where they can share the relational store at all."""
+    if isinstance(settings.database, SQLiteSettings):
+        if settings.ingestion.workers == 0:
+            raise ConfigurationError(
+                "AEGIS_INGESTION__WORKERS=0 leaves all files to `aegis worker`, which needs PostgreSQL "
+                "(AEGIS_DATABASE__KIND=postgres). On SQLite set it to 1 or more."
+            )
+        return None
+    if not isinstance(settings.cache, RedisSettings):
+        return None
+    from retrieval.ingestion.calling import open_caller
+
+    return await stack.enter_async_context(open_caller(settings.cache))
 
 
 async def _open_conversations(

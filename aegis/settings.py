@@ -277,7 +277,12 @@ class IngestionSettings(Section):
     file_deadline: float = Field(default=120, gt=0, description="Seconds a file may take to be read and split.")
     worker_memory_mb: int = Field(default=2048, ge=256, description="Memory a reading process may use (Linux).")
     worker_idle: float = Field(default=20, gt=0, description="Seconds after which an idle reading process is stopped.")
-    workers: int = Field(default=1, ge=1, le=16, description="Reading processes at most.")
+    stall_deadline: float = Field(
+        default=300, gt=0, description="Seconds without a step after which embedding and writing a file is stopped."
+    )
+    workers: int = Field(
+        default=1, ge=0, le=16, description="Reading processes at most; 0 leaves all files to `aegis worker`."
+    )
     parallel_jobs: int = Field(default=4, ge=1, le=64, description="Jobs worked on at a time by one server.")
     max_waiting: int = Field(default=200_000, ge=1, description="Files waiting in all jobs, at most.")
     kept_versions: int = Field(

@@ -32,6 +32,7 @@ from aegis.cli import (
     search,
     serve,
     why,
+    worker,
 )
 from aegis.errors import AegisError, ConfigurationError
 
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 
 app.command(help="Start the assistant: page, API and metrics in one process.")(serve.serve)
+app.command(help="Take up files of ingestion jobs beside the server; any number, on PostgreSQL.")(worker.worker)
 app.command(help="Run the graph under `langgraph dev`, offline, on the same data folder.")(serve.studio)
 app.command(help="Take in files and folders.")(ingest.ingest)
 app.command(help="Search the documents.")(search.search)

@@ -56,7 +56,7 @@ class Intake:
             *(self._row(scope, job_id, ordinal, upload, puts) for ordinal, upload in enumerate(uploads))
         )
         await self._jobs.add(job_id, scope.user, rows)
-        self._runner.wake()
+        self._runner.wake(job_id)
         return await self._jobs.job(scope, job_id)
 
     async def job(self, scope: Scope, job_id: str) -> Job:
@@ -90,7 +90,7 @@ class Intake:
 
     async def retry(self, scope: Scope, job_id: str) -> Job:
         await self._jobs.retry(scope, job_id)
-        self._runner.wake()
+        self._runner.wake(job_id)
         return await self._jobs.job(scope, job_id)
 
     async def remove(self, scope: Scope, document_id: str) -> None:

@@ -1,7 +1,7 @@
 """The job table: the truth about every ingestion job and its files.
 
-A job is worked on by whoever holds its lease; a file is taken, written and published under states that survive the
-process. Running the jobs is `runner.py`'s business, taking them in `intake.py`'s.
+A job is led by whoever holds its lease; its files are read and written by any process that claims them (`claims.py`),
+and published by the leader, under states that survive the process. `intake.py` takes jobs in, `runner.py` leads them.
 """
 
 from __future__ import annotations
@@ -39,13 +39,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aegis.database import Database, Timestamp, metadata
 from aegis.errors import Conflict, NotFound
 from aegis.scope import Scope
-from retrieval.catalogue import NEVER, documents, versions
+from retrieval.catalogue import versions
 from retrieval.ingestion import FileReport, FileState, Job, JobState
 
 LEASE = timedelta(seconds=30)
 ROWS = 200  # file rows of one transaction
 FAILURES = 200  # reports that a Job carries, at most
-ATTEMPTS = 5  # times a file is begun before it is held to be what stops the server
 RECEIVING = "receiving"  # state of a job whose rows are still being written; seen by nobody
 
 FINAL: tuple[FileState, ...] = ("done", "unchanged", "failed", "cancelled")
@@ -83,6 +82,8 @@ job_files = Table(
     Column("state", String(12), nullable=False),
     Column("stage", String(12)),
     Column("attempts", Integer, nullable=False),
+    Column("worker", String(64)),  # the process that has it in hand
+    Column("beat_at", Timestamp),  # when that process last said so
     Column("version_id", String(36)),  # written, or being written, or still to be taken away
     Column("chunks", Integer, nullable=False),
     Column("code", String(40)),
@@ -119,7 +120,7 @@ class JobTable:
     def __init__(self, database: Database, holder: str, now: Callable[[], datetime]) -> None:
         self.database = database
         self.now = now
-        self._holder = holder
+        self.holder = holder
 
     async def add(self, job_id: str, owner: str, files: Sequence[Mapping[str, Any]]) -> None:
         now = self.now()
@@ -148,7 +149,7 @@ class JobTable:
         """Take up to `limit` jobs that nobody works on, oldest first; `mine` are those at work here."""
         free = and_(
             jobs.c.state.in_(("queued", "running")),
-            or_(jobs.c.holder.is_(None), jobs.c.holder == self._holder, jobs.c.lease_until < self.now()),
+            or_(jobs.c.holder.is_(None), jobs.c.holder == self.holder, jobs.c.lease_until < self.now()),
             jobs.c.id.not_in(list(mine)),
         )
         async with self.database.read() as connection:
@@ -158,30 +159,20 @@ class JobTable:
 
     async def extend(self, mine: Collection[str]) -> dict[str, bool]:
         """Keep the leases; those still held, and whether each is to be cancelled."""
-        held = and_(jobs.c.id.in_(list(mine)), jobs.c.holder == self._holder)
+        held = and_(jobs.c.id.in_(list(mine)), jobs.c.holder == self.holder)
         async with self.database.write() as connection:
             await connection.execute(update(jobs).where(held).values(lease_until=self.now() + LEASE))
         return await self.held(mine)
 
     async def held(self, mine: Collection[str]) -> dict[str, bool]:
-        query = select(jobs.c.id, jobs.c.cancelling).where(jobs.c.id.in_(list(mine)), jobs.c.holder == self._holder)
+        query = select(jobs.c.id, jobs.c.cancelling).where(jobs.c.id.in_(list(mine)), jobs.c.holder == self.holder)
         async with self.database.read() as connection:
             return {row[0]: bool(row[1]) for row in await connection.execute(query)}
 
     async def release(self, job_id: str) -> None:
-        """Give an unfinished job back; its files that had been begun are taken to be innocent."""
-        begun = and_(job_files.c.job_id == job_id, job_files.c.state == "running")
+        """Give an unfinished job back."""
+        mine = and_(jobs.c.id == job_id, jobs.c.holder == self.holder)
         async with self.database.write() as connection:
-            await connection.execute(
-                update(job_files)
-                .where(begun)
-                .values(
-                    state="queued",
-                    stage=None,
-                    attempts=case((job_files.c.attempts > 0, job_files.c.attempts - 1), else_=0),
-                )
-            )
-            mine = and_(jobs.c.id == job_id, jobs.c.holder == self._holder)
             await connection.execute(update(jobs).where(mine).values(holder=None, lease_until=None))
 
     async def _taken(self, job_id: str, free: ColumnElement[bool]) -> bool:
@@ -190,118 +181,30 @@ class JobTable:
             done = await connection.execute(
                 update(jobs)
                 .where(jobs.c.id == job_id, free)
-                .values(holder=self._holder, lease_until=now + LEASE, state="running", updated_at=now)
+                .values(holder=self.holder, lease_until=now + LEASE, state="running", updated_at=now)
             )
         return done.rowcount == 1
 
     # Working on a job
 
-    async def begin_again(self, job_id: str) -> list[File]:
-        """Files that a dead process had begun wait again; those begun too often are returned, to be failed."""
-        begun = and_(job_files.c.job_id == job_id, job_files.c.state == "running")
-        async with self.database.write() as connection:
-            await connection.execute(
-                update(job_files).where(begun, job_files.c.attempts < ATTEMPTS).values(state="queued", stage=None)
-            )
-        return await self._files(begun)
-
     async def written(self, job_id: str) -> list[File]:
         return await self._files(and_(job_files.c.job_id == job_id, job_files.c.state == "written"))
-
-    async def candidates(self, job_id: str, limit: int) -> list[tuple[File, bool]]:
-        """The next files to work on, and whether each is what is visible already.
-
-        Not those whose document has an earlier file that is not finished: versions follow each other in order.
-        Files begun before come last, so that one that stops the server does not stop the others.
-        """
-        earlier = job_files.alias("earlier")
-        before = or_(
-            earlier.c.job_id < job_files.c.job_id,
-            and_(earlier.c.job_id == job_files.c.job_id, earlier.c.ordinal < job_files.c.ordinal),
-        )
-        blocked = (
-            select(earlier.c.job_id)
-            .where(
-                earlier.c.document_id == job_files.c.document_id,
-                before,
-                or_(earlier.c.state.in_(OPEN), earlier.c.version_id.is_not(None) & (earlier.c.state != "done")),
-            )
-            .exists()
-        )
-        current = and_(
-            versions.c.document_id == job_files.c.document_id,
-            versions.c.visible_from < NEVER,
-            versions.c.visible_until == NEVER,
-        )
-        query = (
-            select(job_files, jobs.c.owner, versions.c.content_hash, versions.c.title.label("had"), documents.c.tags)
-            .join(jobs, jobs.c.id == job_files.c.job_id)
-            .outerjoin(versions, current)
-            .outerjoin(documents, documents.c.id == job_files.c.document_id)
-            .where(job_files.c.job_id == job_id, job_files.c.state == "queued", ~blocked)
-            .order_by(job_files.c.attempts, job_files.c.ordinal)
-            .limit(limit)
-        )
-        async with self.database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-        return [(_file(row), _unchanged(row)) for row in rows]
-
-    async def take(self, unchanged: Sequence[File], file: File | None) -> None:
-        """Finish the files that are as they were, and begin the next one."""
-        async with self.database.write() as connection:
-            if unchanged:
-                here = and_(
-                    job_files.c.job_id == unchanged[0].job_id,
-                    job_files.c.ordinal.in_([same.ordinal for same in unchanged]),
-                )
-                await connection.execute(update(job_files).where(here).values(state="unchanged", stage=None))
-            if file is not None:
-                await connection.execute(
-                    update(job_files)
-                    .where(_is(file))
-                    .values(state="running", stage="reading", attempts=file.attempts + 1)
-                )
 
     async def left(self, job_id: str, states: Sequence[FileState]) -> int:
         query = select(func.count()).where(job_files.c.job_id == job_id, job_files.c.state.in_(states))
         async with self.database.read() as connection:
             return int((await connection.execute(query)).scalar_one())
 
-    async def writing(self, connection: AsyncConnection, file: File, version: str) -> None:
-        await connection.execute(update(job_files).where(_is(file)).values(version_id=version, stage="writing"))
-
-    async def wrote(self, connection: AsyncConnection, file: File, chunks: int) -> None:
-        await connection.execute(
-            update(job_files).where(_is(file)).values(state="written", stage="publishing", chunks=chunks)
-        )
-
     async def done(self, files: Sequence[File]) -> None:
         for start in range(0, len(files), ROWS):
-            ours = or_(*(_is(file) for file in files[start : start + ROWS]))
+            ours = or_(*(is_file(file) for file in files[start : start + ROWS]))
             async with self.database.write() as connection:
                 await connection.execute(update(job_files).where(ours).values(state="done", stage=None))
 
-    async def failed(self, file: File, code: str, reason: str) -> None:
-        async with self.database.write() as connection:
-            await connection.execute(
-                update(job_files).where(_is(file)).values(state="failed", code=code, reason=reason, chunks=0)
-            )
-
-    async def put_back(self, file: File) -> None:
-        async with self.database.write() as connection:
-            await connection.execute(
-                update(job_files).where(_is(file)).values(state="queued", stage=None, attempts=file.attempts)
-            )
-
-    async def estimate(self, job_id: str, seconds: float | None, stages: Mapping[int, str]) -> None:
+    async def estimate(self, job_id: str, seconds: float | None) -> None:
         async with self.database.write() as connection:
             mine = jobs.c.id == job_id
             await connection.execute(update(jobs).where(mine).values(seconds_left=seconds, updated_at=self.now()))
-            for ordinal, stage in stages.items():
-                here = and_(job_files.c.job_id == job_id, job_files.c.ordinal == ordinal)
-                await connection.execute(
-                    update(job_files).where(here, job_files.c.state == "running").values(stage=stage)
-                )
 
     async def bytes_left(self, job_id: str) -> tuple[int, int]:
         """(bytes of finished files, bytes of the others); a file counts some bytes for being one."""
@@ -362,7 +265,7 @@ class JobTable:
         """Nobody else works on it."""
         query = select(jobs.c.id).where(
             jobs.c.id == job_id,
-            or_(jobs.c.holder.is_(None), jobs.c.holder == self._holder, jobs.c.lease_until < self.now()),
+            or_(jobs.c.holder.is_(None), jobs.c.holder == self.holder, jobs.c.lease_until < self.now()),
         )
         async with self.database.read() as connection:
             return (await connection.execute(query)).first() is not None
@@ -374,7 +277,7 @@ class JobTable:
         going = and_(jobs.c.id == job_id, jobs.c.state.not_in(ENDED))
         async with self.database.write() as connection:
             await connection.execute(
-                update(job_files).where(mine, kept).values(state="cancelled", stage=None, chunks=0)
+                update(job_files).where(mine, kept).values(state="cancelled", stage=None, chunks=0, worker=None)
             )
             await connection.execute(update(jobs).where(going).values(state="cancelled", **self._ended()))
 
@@ -390,7 +293,7 @@ class JobTable:
 
     async def cleared(self, file: File) -> None:
         async with self.database.write() as connection:
-            await connection.execute(update(job_files).where(_is(file)).values(version_id=None))
+            await connection.execute(update(job_files).where(is_file(file)).values(version_id=None))
 
     async def forget_unfinished(self) -> None:
         """Jobs whose submission was cut off: nobody was told of them."""
@@ -456,20 +359,17 @@ class JobTable:
         )
 
     async def _files(self, condition: ColumnElement[bool], limit: int = 1_000_000) -> list[File]:
-        query = select(job_files, jobs.c.owner).join(jobs, jobs.c.id == job_files.c.job_id).where(condition)
-        query = query.order_by(job_files.c.job_id, job_files.c.ordinal).limit(limit)
-        async with self.database.read() as connection:
-            return [_file(row) for row in (await connection.execute(query)).mappings()]
+        return await files_where(self.database, condition, limit)
 
     def _ended(self) -> dict[str, Any]:
         return {"holder": None, "lease_until": None, "seconds_left": None, "updated_at": self.now()}
 
 
-def _is(file: File) -> ColumnElement[bool]:
+def is_file(file: File) -> ColumnElement[bool]:
     return and_(job_files.c.job_id == file.job_id, job_files.c.ordinal == file.ordinal)
 
 
-def _file(row: Mapping[Any, Any]) -> File:
+def as_file(row: Mapping[Any, Any]) -> File:
     return File(
         job_id=row["job_id"],
         ordinal=row["ordinal"],
@@ -485,14 +385,11 @@ def _file(row: Mapping[Any, Any]) -> File:
     )
 
 
-def _unchanged(row: Mapping[Any, Any]) -> bool:
-    """The same bytes; a title or tags that are not stated are no change."""
-    tags, had = row[job_files.c.tags], row[documents.c.tags]
-    return (
-        row["content_hash"] == row["blob"]
-        and row["title"] in (None, row["had"])
-        and (not tags or sorted(tags) == sorted(had))
-    )
+async def files_where(database: Database, condition: ColumnElement[bool], limit: int = 1_000_000) -> list[File]:
+    query = select(job_files, jobs.c.owner).join(jobs, jobs.c.id == job_files.c.job_id).where(condition)
+    query = query.order_by(job_files.c.job_id, job_files.c.ordinal).limit(limit)
+    async with database.read() as connection:
+        return [as_file(row) for row in (await connection.execute(query)).mappings()]
 
 
 def _reported() -> Any:

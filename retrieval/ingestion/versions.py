@@ -105,19 +105,21 @@ class Versions:
         version: str,
         prepared: Prepared,
         *,
+        hold: InTransaction,
         first: InTransaction,
         last: InTransaction,
         step: Step,
         begun: bool = True,
     ) -> int:
-        """Returns the number of chunks. `first` and `last` run inside the first and last transaction.
+        """Returns the number of chunks. `hold` runs at the start of every transaction, and may refuse it; `first` and
+        `last` run inside the first and last.
 
         `begun` False promises that nothing of this version has been written before.
         """
         planned = await asyncio.to_thread(plan, version, prepared)
         kept = await self._kept(version, planned) if begun else set[str]()
         row = _version_row(target, version, prepared, len(planned), self.now())
-        batch = _Batch(self.database, self.pace, partial(self._drawn, target, version))
+        batch = _Batch(self.database, self.pace, hold, partial(self._drawn, target, version))
         await batch.add(self._begin(target, row), _BEGIN, then=[self._tagged(target), first])
         for part in _parts(version, prepared.document.text):
             await batch.add(part, _PART)
@@ -233,6 +235,7 @@ class _Batch:
 
     database: Database
     pace: Pace
+    hold: InTransaction
     draw: Callable[[AsyncConnection, Sequence[Planned]], Awaitable[None]]
     taken: list[Planned] = field(default_factory=list[Planned])
     works: list[InTransaction] = field(default_factory=list[InTransaction])
@@ -256,6 +259,7 @@ class _Batch:
     async def flush(self) -> None:
         async with self.database.write() as connection:
             started = time.perf_counter()
+            await self.hold(connection)
             if self.taken:
                 await self.draw(connection, self.taken)
             for work in (*self.works, *self.ends):

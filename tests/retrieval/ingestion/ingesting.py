@@ -24,13 +24,17 @@ from aegis.settings import IngestionSettings
 from retrieval.blobs import Blobs
 from retrieval.catalogue import Catalogue
 from retrieval.ingestion import Job, Upload
+from retrieval.ingestion.claims import Claims
 from retrieval.ingestion.intake import Intake
 from retrieval.ingestion.jobs import JobTable
+from retrieval.ingestion.lanes import Lanes
+from retrieval.ingestion.leftovers import Leftovers
 from retrieval.ingestion.preparing import Prepared
 from retrieval.ingestion.publishing import Publisher
 from retrieval.ingestion.reading import Reader
 from retrieval.ingestion.runner import Runner
 from retrieval.ingestion.versions import Versions
+from retrieval.ingestion.worker import Worker
 from retrieval.keywords import KeywordEncoder
 from retrieval.loaders import LoadedDocument
 from retrieval.projection import VectorProjection, running
@@ -220,6 +224,30 @@ async def open_world(
     intake = Intake(jobs, runner, publisher, catalogue, blobs, settings)
     async with running(database, outbox, [vectors]), intake.running():
         yield World(intake, catalogue, store, vectors, publisher, outbox, embedder, runner)
+
+
+@asynccontextmanager
+async def open_hand(
+    database: Database, folder: Path, name: str, *, embedder: Any = None, settings: IngestionSettings | None = None
+) -> AsyncGenerator[Worker]:
+    """A worker beside a world, on its store and its originals; at work until the end."""
+    settings = settings or IngestionSettings(worker_idle=5)
+    embedder = embedder or HashEmbedder()
+    versions = Versions(database, Outbox(database), lambda: embedder, NoGraph(), now)
+    leftovers = Leftovers(JobTable(database, name, now), versions)
+    reader = InlineReader(Blobs(str(folder / "blobs")), PlainPreparer(), settings)
+    lanes = Lanes(Claims(database, name, now), versions, reader, leftovers, settings)
+    worker = Worker(lanes, settings, nothing_wrong, name)
+    working = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        await working
+
+
+async def nothing_wrong() -> None:
+    return None
 
 
 def now() -> datetime:

@@ -337,6 +337,8 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("stage", sa.String(length=12), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("worker", sa.String(length=64), nullable=True),
+        sa.Column("beat_at", aegis.database.schema.Timestamp(), nullable=True),
         sa.Column("version_id", sa.String(length=36), nullable=True),
         sa.Column("chunks", sa.Integer(), nullable=False),
         sa.Column("code", sa.String(length=40), nullable=True),
