@@ -38,3 +38,4 @@ class Reading:
     dated: datetime | None = None
     page_count: int = 0
     empty_pages: int = 0
+    by_ocr: bool = False

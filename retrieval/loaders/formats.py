@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from aegis.errors import AegisError, UnreadableDocument, UnsupportedFormat
+from retrieval.loaders import ocr
 from retrieval.loaders.charset import looks_binary
 from retrieval.loaders.cleaning import one_line
 from retrieval.loaders.document import LoadedDocument, Reading
-from retrieval.loaders.sniffing import container_format, is_html, is_pdf, kind_of_binary
+from retrieval.loaders.sniffing import container_format, is_html, is_pdf, kind_of_binary, picture_type
 from retrieval.loaders.verdict import judged
 
 MAX_TITLE = 300
@@ -114,6 +115,8 @@ def load(data: bytes, source: str, title: str | None = None) -> LoadedDocument:
     try:
         format = chosen(data, PurePosixPath(name).suffix.lower())
         reading = _read(format, data)
+        if _is_scan(format, reading) and ocr.available():
+            reading = _read(replace(format, module="ocr"), data)
         verdict = judged(reading)
     except AegisError as error:
         raise type(error)(f"{name}: {error.message}", **{**error.details, "source": source}) from error
@@ -140,6 +143,9 @@ def chosen(data: bytes, extension: str) -> Format:
     for format in FORMATS:
         if format.sniff and format.sniff(data):
             return format
+    picture = picture_type(data)
+    if picture is not None:
+        return _picture(picture, extension)
     binary = kind_of_binary(data)
     if binary is not None:
         raise UnsupportedFormat(f"It is {binary[0]}, which cannot be read. {binary[1]}".rstrip(), extension=extension)
@@ -147,6 +153,19 @@ def chosen(data: bytes, extension: str) -> Format:
     if named is not None and named.binary:
         raise UnreadableDocument(f"It is named {extension} but is not a {named.name} file, or is damaged.")
     return _textual(data, extension, named)
+
+
+def _picture(media_type: str, extension: str) -> Format:
+    if not ocr.available():
+        raise UnsupportedFormat(
+            f"It is a {media_type.partition('/')[2].upper()} picture. OCR reads text in pictures: {ocr.INSTALL}.",
+            extension=extension,
+        )
+    return Format("picture", media_type, "ocr", (), binary=True)
+
+
+def _is_scan(format: Format, reading: Reading) -> bool:
+    return format.module == "pdf" and reading.page_count > 0 and not reading.text.strip()
 
 
 def _textual(data: bytes, extension: str, named: Format | None) -> Format:

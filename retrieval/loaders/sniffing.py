@@ -15,12 +15,14 @@ _OASIS = re.compile(rb"mimetypeapplication/vnd\.oasis\.opendocument\.([a-z-]+)")
 _OPEN = {b"text": "odt", b"spreadsheet": "ods", b"presentation": "odp"}
 
 _SAVE_PDF = "Save it as PDF or .docx."
+_PICTURES = (
+    (b"\x89PNG\r\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+)
 _BINARIES = (
-    (b"\x89PNG\r\n", "a PNG image", "Text in images needs OCR, which is not available here."),
-    (b"\xff\xd8\xff", "a JPEG image", "Text in images needs OCR, which is not available here."),
-    (b"GIF8", "a GIF image", "Text in images needs OCR, which is not available here."),
-    (b"II*\0", "a TIFF image", "Text in images needs OCR, which is not available here."),
-    (b"MM\0*", "a TIFF image", "Text in images needs OCR, which is not available here."),
+    (b"GIF8", "a GIF image", "Save it as PNG or PDF."),
     (b"{\\rtf", "an RTF document", "Save it as .docx."),
     (b"%!PS", "a PostScript document", "Save it as PDF."),
     (b"\x1f\x8b", "a gzip archive", "Unpack it first."),
@@ -40,6 +42,11 @@ _ZIPPED = {
 def is_pdf(data: bytes) -> bool:
     """Readers accept up to 1,024 bytes before the mark; web servers and mail gateways put them there."""
     return data.startswith(b"%PDF-") or (b"%PDF-" in data[:1024] and not data.lstrip().startswith(b"<"))
+
+
+def picture_type(data: bytes) -> str | None:
+    """The media type of a picture that OCR can read."""
+    return next((kind for magic, kind in _PICTURES if data.startswith(magic)), None)
 
 
 def is_html(data: bytes) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from aegis.errors import UnreadableDocument
 from retrieval.loaders.document import Reading
+from retrieval.loaders.ocr import INSTALL
 
 _WARN_UNPRINTABLE = 0.02
 _REFUSE_UNPRINTABLE = 0.3
@@ -37,16 +38,15 @@ def _refuse_nothing(reading: Reading) -> None:
     if reading.text.strip():
         return
     if reading.page_count:
-        raise UnreadableDocument(
-            f"None of its {reading.page_count} pages holds text: it seems to be a scan. Reading text from images (OCR) "
-            "is not available here; run OCR over the file first.",
-            pages=reading.page_count,
-        )
+        why = ", not even by OCR" if reading.by_ocr else f": it seems to be a scan. OCR reads scanned PDFs: {INSTALL}"
+        raise UnreadableDocument(f"None of its {reading.page_count} pages holds text{why}.", pages=reading.page_count)
     raise UnreadableDocument("The file holds no text.")
 
 
 def _warnings(reading: Reading, unprintable: float, repeated: float) -> dict[str, Any]:
     sentences = list[str]()
+    if reading.by_ocr:
+        sentences.append("the text was read from pictures (OCR) and may hold errors")
     if reading.empty_pages:
         sentences.append(f"{reading.empty_pages} of {reading.page_count} pages have no text")
     if unprintable > _WARN_UNPRINTABLE:
