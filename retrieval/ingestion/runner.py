@@ -84,6 +84,7 @@ class Runner:
             self._closing.set()
             self._wake.set()
             self._news.set()
+            await asyncio.wait(tasks[:2])  # no job is taken any more
             await self._stop_all()
             resting.cancel()
             for task in tasks[2:]:
