@@ -1,7 +1,8 @@
 """Hybrid search through HTTP beside the raw engine: the same questions, the same filter, the same points, one run.
 
 The server runs in its own process on a fresh folder with 10,000 chunks of 1,024 dimensions; load comes from this one.
-AEGIS_BENCH_CHUNKS, AEGIS_BENCH_DIMENSIONS and AEGIS_BENCH_SECONDS change the sizes.
+AEGIS_BENCH_CHUNKS, AEGIS_BENCH_DIMENSIONS and AEGIS_BENCH_SECONDS change the sizes. `--compare FILE`: beside what
+`--json` printed before, question by question.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import httpx
 
 from aegis.errors import IndexUnavailable
 from evals.bench import corpus
+from evals.bench.comparison import baseline, ratio
 from evals.bench.load import Latencies, at_capacity, at_rate, session
 from evals.bench.server import Server, running_server
 
@@ -27,11 +29,16 @@ QUESTIONS = 500
 WORKERS = 8
 BATCH = 25  # documents of one request
 WARM_UP = 3.0
+BY_QUESTION = ("at_100_by_question_ms", "capacity_by_question_ms")
 DEPTH = 50  # of each half, as retrieval.candidates
 
 
-def bench(*, quiet: bool = False) -> dict[str, Any]:
+def bench(*, quiet: bool = False, compare: str = "") -> dict[str, Any]:
+    """Raises InvalidInput when `compare` names no earlier result."""
+    before = baseline(compare) if compare else None
     found = asyncio.run(_measure())
+    if before is not None:
+        found["compared"] = {name: ratio(found["http"][name], before["http"][name]) for name in BY_QUESTION}
     if not quiet:
         _show(found)
     return found
@@ -107,7 +114,8 @@ async def _load(server: Server, asked: Sequence[str], seconds: float) -> dict[st
         await at_rate(client, SEARCH, bodies, RATE, WARM_UP)
         steady = await at_rate(client, SEARCH, bodies, RATE, seconds)
         full = await at_capacity(client, SEARCH, bodies, WORKERS, seconds)
-    return {"at_100": steady.figures(), "capacity": full.figures()}
+    by_question = {"at_100_by_question_ms": steady.medians(), "capacity_by_question_ms": full.medians()}
+    return {"at_100": steady.figures(), "capacity": full.figures(), **by_question}
 
 
 def _raw(data: Path, dimensions: int, asked: Sequence[str]) -> dict[str, float]:
@@ -171,3 +179,9 @@ def _show(found: dict[str, Any]) -> None:
         f"capacity x{found['ratio_per_second']}. Ingested {found['ingest']['chunks_per_second']} chunks a second. "
         f"PSS {found['pss_mb']['sum']} MB."
     )
+    for label, name in zip(("At 100 a second", f"{WORKERS} callers"), BY_QUESTION, strict=True):
+        if compared := found.get("compared", {}).get(name):
+            console.print(
+                f"{label}, now / before: x{compared['ratio']} (95 %: {compared['low']} to {compared['high']}, "
+                f"{compared['questions']} questions)."
+            )

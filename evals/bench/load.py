@@ -20,6 +20,13 @@ class Latencies:
     milliseconds: list[float] = field(default_factory=list[float])
     failed: int = 0
     seconds: float = 0.0
+    by_body: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
+
+    def medians(self) -> list[float | None]:
+        """Per body of the request, in their order; None for one that was never answered."""
+        last = max(self.by_body, default=-1)
+        found = (self.by_body.get(number) for number in range(last + 1))
+        return [None if each is None else round(float(np.median(each)), 3) for each in found]
 
     def figures(self) -> dict[str, float]:
         if not self.milliseconds:
@@ -52,7 +59,7 @@ async def at_rate(client: Any, path: str, bodies: Sequence[Any], rate: float, se
     for number in range(int(rate * seconds)):
         due = started + number / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        sent.append(asyncio.create_task(_request(client, path, bodies[number % len(bodies)], due, found)))
+        sent.append(asyncio.create_task(_request(client, path, bodies, number % len(bodies), due, found)))
     await asyncio.gather(*sent)
     found.seconds = time.perf_counter() - started
     return found
@@ -66,7 +73,7 @@ async def at_capacity(client: Any, path: str, bodies: Sequence[Any], workers: in
     async def caller(first: int) -> None:
         number = first
         while time.perf_counter() - started < seconds:
-            await _request(client, path, bodies[number % len(bodies)], time.perf_counter(), found)
+            await _request(client, path, bodies, number % len(bodies), time.perf_counter(), found)
             number += workers
 
     await asyncio.gather(*(caller(first) for first in range(workers)))
@@ -74,16 +81,18 @@ async def at_capacity(client: Any, path: str, bodies: Sequence[Any], workers: in
     return found
 
 
-async def _request(client: Any, path: str, body: Any, due: float, found: Latencies) -> None:
+async def _request(client: Any, path: str, bodies: Sequence[Any], number: int, due: float, found: Latencies) -> None:
     import aiohttp
 
     try:
-        async with client.post(path, json=body) as response:
+        async with client.post(path, json=bodies[number]) as response:
             await response.read()
             good = response.status == 200
     except (aiohttp.ClientError, TimeoutError):
         good = False
     if good:
-        found.milliseconds.append((time.perf_counter() - due) * 1000)
+        took = (time.perf_counter() - due) * 1000
+        found.milliseconds.append(took)
+        found.by_body.setdefault(number, []).append(took)
     else:
         found.failed += 1
