@@ -67,24 +67,21 @@ class Generate:
     ) -> WriteRequest:
         question, room = asked_of(state), self.room()
         leaves = await self.may_leave(context.scope, context.conversation_id, collections, agreed=context.agreed)
-        # Earlier turns may tell of private documents: they are no part of what may leave.
-        seen = Seen([]) if leaves else await self._seen(context, question, room)
-        messages = answer_messages(
-            question,
-            passages,
-            num_ctx=room,
-            max_sentences=self.max_sentences,
-            earlier=[(turn.question, turn.answer) for turn in seen.turns],
-            summary=seen.summary,
-        )
+        seen = await self._seen(context, question, room)
+        told = [(turn.question, turn.answer) for turn in seen.turns]
+        count = self.max_sentences
+        # Earlier turns may tell of private documents: they are no part of what may leave, nor is the question's
+        # standalone form, which is made of their words.
+        outside = answer_messages(state["question"], passages, num_ctx=room, max_sentences=count) if leaves else ()
         return WriteRequest(
             question,
             passages,
-            messages,
-            self.max_sentences,
+            answer_messages(question, passages, num_ctx=room, max_sentences=count, earlier=told, summary=seen.summary),
+            count,
             user=context.user,
             shareable=leaves,
             agreed=context.agreed,
+            outside=outside,
         )
 
     async def _seen(self, context: Context, question: str, room: int) -> Seen:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal, Protocol
 
@@ -47,6 +47,10 @@ class WriteRequest:
     shareable: bool = False  # whether all of it may leave this machine; private unless somebody said otherwise
     agreed: bool = False  # whether the user agreed to a paid call for this very question
     deadline: float = inf  # monotonic seconds
+    outside: Sequence[ChatMessage] = ()  # what a model elsewhere sees instead of `messages`
+
+    def for_elsewhere(self) -> WriteRequest:
+        return replace(self, messages=self.outside) if self.outside else self
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,11 @@ class OllamaServers:
                 return found
         return next((chosen.name for models in known if (chosen := pick(models, self.settings.model))), None)
 
+    def window(self, model: str) -> int:
+        """Tokens: what every call asks for, or what the model can have at most; the least of those that hold it."""
+        held = [one for server in self._servers for one in server.models or [] if one.name == model]
+        return min([self.settings.num_ctx, *(one.context for one in held if one.context)])
+
     async def look(self, *, unless_younger_than: float = 0.0) -> ModelStatus:
         """Ask all servers what they have, unless that was done a moment ago. Callers together share one look."""
         if self._looked_at is not None and time.monotonic() - self._looked_at < unless_younger_than:

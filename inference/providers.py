@@ -23,7 +23,7 @@ class Source:
     local: bool
     pool: Pool
     model_for: Callable[[ModelRole], str | None]
-    window: int
+    window: Callable[[str], int]  # a model's name -> tokens of a prompt
     paid: bool = False
     max_tokens: int = 0
     timeout: float = 0.0
@@ -34,7 +34,11 @@ def ollama_source(settings: OllamaSettings, servers: OllamaServers, *, local: bo
         return servers.model_for(role, local=local)
 
     name, pool = ("ollama", servers.here) if local else ("ollama elsewhere", servers.elsewhere)
-    return Source(name, local, pool, model_for, settings.num_ctx)
+
+    def window(model: str) -> int:
+        return servers.window(model)
+
+    return Source(name, local, pool, model_for, window)
 
 
 def remote_source(settings: Settings, provider: AnyOpenAI, stack: AsyncExitStack) -> Source:
@@ -60,7 +64,7 @@ def remote_source(settings: Settings, provider: AnyOpenAI, stack: AsyncExitStack
         local,
         pool,
         provider.model_for,
-        provider.window - provider.max_tokens,
+        lambda model: provider.window - provider.max_tokens,
         paid=not local,
         max_tokens=provider.max_tokens,
         timeout=provider.timeout + provider.queue_timeout,

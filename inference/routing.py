@@ -86,8 +86,8 @@ class RoutedWriter:
         for source in self._sources:
             model = source.model_for(role)
             if model is not None and source.pool.holds(model):
-                return int(source.window / max(1.0, self._measured.get(model, 1.0)))
-        return self._sources[0].window
+                return int(source.window(model) / max(1.0, self._measured.get(model, 1.0)))
+        return self._ollama.settings.num_ctx
 
     async def write(self, request: WriteRequest) -> AsyncGenerator[Piece]:
         """Never raises for a model's sake: another one answers before the first piece; after it, it ends with a note.
@@ -98,9 +98,9 @@ class RoutedWriter:
         await self._ollama.look(unless_younger_than=settings.probe_interval)
         request = replace(request, deadline=min(request.deadline, time.monotonic() + settings.timeout))
         failures: list[str] = []
-        for source, model in self._askable(request):
+        for source, model, seen in self._askable(request):
             before = len(failures)
-            async with aclosing(self._tried(source, model, request, failures)) as pieces:
+            async with aclosing(self._tried(source, model, seen, failures)) as pieces:
                 async for piece in pieces:
                     yield piece
             if len(failures) == before:
@@ -117,9 +117,9 @@ class RoutedWriter:
         """
         await self._ollama.look(unless_younger_than=self._ollama.settings.probe_interval)
         failures: list[str] = []
-        for source, model in self._askable(request):
+        for source, model, seen in self._askable(request):
             try:
-                async with aclosing(self._written(source, model, request)) as pieces:
+                async with aclosing(self._written(source, model, seen)) as pieces:
                     return _whole([piece async for piece in pieces])
             except (ModelUnavailable, ModelFailed) as error:
                 failures.append(error.message)
@@ -128,12 +128,12 @@ class RoutedWriter:
     def _written(self, source: Source, model: str, request: WriteRequest) -> AsyncGenerator[Piece]:
         return self._paid(source, model, request) if source.paid else source.pool.write(request, model)
 
-    def _askable(self, request: WriteRequest) -> Iterator[tuple[Source, str]]:
-        """In order: what may see the request, has a model for it, and needs nobody's word first."""
+    def _askable(self, request: WriteRequest) -> Iterator[tuple[Source, str, WriteRequest]]:
+        """In order, what may see the request, has a model for it, and needs nobody's word first; and what it sees."""
         for source in self._sources:
             model = source.model_for(request.role)
             if model is not None and (source.local or self._may_leave(request)) and not self._asks(source, request):
-                yield source, model
+                yield source, model, request if source.local else request.for_elsewhere()
 
     async def _tried(
         self, source: Source, model: str, request: WriteRequest, failures: list[str]
@@ -207,7 +207,7 @@ class RoutedWriter:
         for source in self._sources:
             model = source.model_for(request.role)
             if model is not None and source.paid and model in self._prices and self._asks(source, request):
-                most = self._prices.of(model).nano(tokens.most(request.messages), source.max_tokens)
+                most = self._prices.of(model).nano(tokens.most(request.for_elsewhere().messages), source.max_tokens)
                 return Offer(source.name, model, most / NANO, " ".join(failures) or self._missing())
         return None
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import pytest
 from langgraph.graph import END, START, StateGraph
 
 from aegis.settings import OllamaSettings
@@ -62,6 +63,26 @@ async def test_passages_of_facts_are_evidence_too() -> None:
     state["facts"] = [{"fact_id": "f", "text": "", "chunk_id": "c1", "score": 1.0}]
     await Generate(DOCUMENTS, writer)(state, Run().runtime)
     assert [passage.chunk_id for passage in writer.asked[0].passages] == ["c1"]
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_words_of_earlier_turns_are_no_part_of_what_may_leave(leaves: bool) -> None:
+    """Nor is the question as it stands alone, which names what an earlier answer named."""
+
+    async def may_leave(*_: Any, **__: Any) -> bool:
+        return leaves
+
+    writer = Scripted()
+    state = DOCUMENTS.state("What is Project Heron written in?")
+    state["question"] = "What is it written in?"
+    await Generate(DOCUMENTS, writer, may_leave=may_leave)(state, Run().runtime)
+    request = writer.asked[0]
+    assert request.shareable is leaves
+    assert "Question: What is Project Heron written in?" in request.messages[1].text
+    assert bool(request.outside) is leaves
+    if leaves:
+        assert "Question: What is it written in?" in request.for_elsewhere().messages[1].text
+        assert "Heron" not in request.for_elsewhere().messages[1].text
 
 
 async def test_without_passages_no_model_is_asked() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aegis.errors import ConfigurationError
-from inference import Piece
+from inference import ChatMessage, Piece
 from inference.premises import on_this_machine
 from inference.routing import PRIVATE, RoutedWriter
 from tests.inference.conftest import NOBODY, PRICES, Routed
@@ -64,6 +64,19 @@ async def test_allowed_and_marked_shareable(openai_like: OpenAILike, routed_writ
     assert pieces[0].waited is not None
     assert sum(piece.cost for piece in pieces) > 0
     assert len(openai_like.chats) == 1
+
+
+async def test_a_cloud_sees_only_what_is_meant_for_it(
+    ollama_like: OllamaLike, openai_like: OpenAILike, routed_writer: Routed
+) -> None:
+    """A model here sees the conversation, too; where it fails, that stays here."""
+    ollama_like.fault = "error_500"
+    outside = [ChatMessage("user", "Question: hello?")]
+    given = {"ollama": {"url": ollama_like.url}, "providers": [openai(openai_like)], "cloud": OPEN}
+    async with routed_writer(**given) as writer:
+        await answered(writer, shareable=True, outside=outside)
+    assert [call.body["messages"][0]["content"] for call in ollama_like.chats] == [REQUEST.messages[0].text]
+    assert [call.body["messages"] for call in openai_like.chats] == [[{"content": "Question: hello?", "role": "user"}]]
 
 
 async def test_the_readers_word_alone_opens_nothing(openai_like: OpenAILike, routed_writer: Routed) -> None:

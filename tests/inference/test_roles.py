@@ -80,3 +80,18 @@ async def test_whoever_has_no_patience_opens_no_circuit(ollama_like: OllamaLike,
         ollama_like.first_token_after = 0
         assert (await writer.ask(HELLO)).text
     assert {call.outcome for call in ollama_like.chats[:-1]} <= {"cancelled"}
+
+
+async def test_evidence_is_fitted_to_the_shortest_window_of_the_model(
+    ollama_like: OllamaLike, routed_writer: Routed
+) -> None:
+    """What a server asks for beyond what the model can have, it cuts in silence."""
+    async with routed_writer(ollama={"url": ollama_like.url}) as writer:
+        assert writer.window() == 8192
+    ollama_like.contexts = {"llama3.2:3b": 2048}
+    async with routed_writer(ollama={"url": ollama_like.url}) as writer:
+        assert writer.window() == 2048
+        assert writer.window("judge") == 2048
+    ollama_like.contexts = {"llama3.2:3b": 131_072}
+    async with routed_writer(ollama={"url": ollama_like.url}) as writer:
+        assert writer.window() == 8192

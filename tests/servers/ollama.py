@@ -29,6 +29,7 @@ class OllamaLike(Speaking):
 
     models: dict[str, list[str]] = field(default_factory=lambda: {"llama3.2:3b": ["completion"]})
     remote: dict[str, str] = field(default_factory=dict[str, str])
+    contexts: dict[str, int] = field(default_factory=dict[str, int])  # the longest window of a model, where it is told
     truncate_at: int | None = None  # a lower window than the request asks for, as a server's own limit would be
 
     @property
@@ -58,7 +59,8 @@ class OllamaLike(Speaking):
         name = (await request.json()).get("model", "")
         if name not in self.models:
             return JSONResponse({"error": f"model '{name}' not found"}, 404)
-        return JSONResponse({"capabilities": self.models[name], "details": {"family": "test"}, "model_info": {}})
+        info = {"test.context_length": self.contexts[name]} if name in self.contexts else {}
+        return JSONResponse({"capabilities": self.models[name], "details": {"family": "test"}, "model_info": info})
 
     async def loaded(self, request: Request) -> Response:
         return JSONResponse({"models": []})
