@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import time
 import uuid
 from collections.abc import AsyncGenerator
@@ -27,6 +28,8 @@ LOCK_FILE = "lock"
 OWNER_FILE = "owner.json"
 FORMAT_FILE = "format.json"
 HOLDER_FILE = "holder"
+OPERATOR_FILE = "operator_key"
+OPERATOR_HEADER = "X-Aegis-Operator"
 GLANCE = 0.3  # seconds after which a lock is held by an owner: who only looks holds it for less
 
 
@@ -116,6 +119,27 @@ def holder_of(folder: Path) -> str:
     made = new_id()
     file.write_text(made, encoding="ascii")
     return made
+
+
+def operator_key(folder: Path) -> str:
+    """Shows that its bearer can read this folder, and so everything in it anyway. Raises OSError."""
+    return secret_in(folder, OPERATOR_FILE)
+
+
+def secret_in(folder: Path, name: str) -> str:
+    """Made once per data folder, readable by its owner alone. Raises OSError."""
+    file = folder / name
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        kept = file.read_text(encoding="ascii").strip()
+        if len(kept) >= 32:
+            return kept
+        file.unlink()  # cut short by a crash
+        return secret_in(folder, name)
+    with os.fdopen(handle, "w", encoding="ascii") as opened:
+        opened.write(secrets.token_urlsafe(48))
+    return file.read_text(encoding="ascii").strip()
 
 
 def recorded_format(folder: Path) -> dict[str, Any]:

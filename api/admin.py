@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import asdict
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Header, Request
 from starlette.requests import HTTPConnection
 from starlette.responses import Response, StreamingResponse
 
 from aegis.backup.writing import backed_up
 from aegis.database import Database
-from aegis.errors import Unavailable
+from aegis.errors import Forbidden, Unavailable
+from aegis.folder import OPERATOR_FILE, OPERATOR_HEADER, operator_key
 from api import deps
 from api.encoding import Json, StrictRoute
 from api.restoring import Restoring
@@ -43,6 +45,19 @@ class Rebuilding(Protocol):
 _FILE = {"requestBody": {"required": True, "content": {"application/zip": {"schema": {"type": "string"}}}}}
 
 
+async def _operator(
+    settings: deps.SettingsOf,
+    key: Annotated[str, Header(alias=OPERATOR_HEADER, max_length=200, description="What `operator_key` holds")] = "",
+) -> None:
+    """A backup holds what everybody wrote and uploaded, and a restore replaces it: no user's right but the operator's,
+    who can read the data folder. Raises Forbidden."""
+    if not hmac.compare_digest(key.encode(), operator_key(settings.folder).encode()):
+        raise Forbidden(
+            f"Only who can read the data folder may do this: use `aegis backup` or `aegis restore` on this machine, or "
+            f"send what the file {OPERATOR_FILE} in it holds as {OPERATOR_HEADER}."
+        )
+
+
 async def _restoring(connection: HTTPConnection) -> Restoring:
     found = getattr(connection.app.state, "restoring", None)
     if found is None:
@@ -68,15 +83,21 @@ async def progress(_scope: deps.ScopeOf, projections: RebuildingOf) -> Response:
     return Json(_answer(projections))
 
 
-@router.get("/backup", response_class=StreamingResponse)
-async def backup(_scope: deps.ScopeOf, database: DatabaseOf, blobs: Annotated[Blobs, Depends(deps.blobs)]) -> Response:
+@router.get("/backup", response_class=StreamingResponse, dependencies=[Depends(_operator)])
+async def backup(database: DatabaseOf, blobs: Annotated[Blobs, Depends(deps.blobs)]) -> Response:
     """Everything that must not be lost, as one file of one moment; nothing stops meanwhile."""
     headers = {"Content-Disposition": 'attachment; filename="aegisrag.backup"'}
     return StreamingResponse(backed_up(database, blobs), media_type="application/zip", headers=headers)
 
 
-@router.post("/restore", status_code=202, response_model=RestoreAnswer, openapi_extra=_FILE)
-async def restore(_scope: deps.ScopeOf, request: Request, restoring: RestoringOf) -> Response:
+@router.post(
+    "/restore",
+    status_code=202,
+    response_model=RestoreAnswer,
+    openapi_extra=_FILE,
+    dependencies=[Depends(_operator)],
+)
+async def restore(request: Request, restoring: RestoringOf) -> Response:
     """Put a backup in the place of everything that is there. Other requests are refused for the last part of it."""
     await restoring.begin(request.stream())
     return Json(_state(restoring), 202)

@@ -33,7 +33,7 @@ from sqlalchemy import (
     select,
 )
 
-from aegis.database import Database, Timestamp, metadata
+from aegis.database import NAMES_BLOB, Database, Timestamp, metadata
 from aegis.database.signals import NoSignals, Signals
 from aegis.errors import NotFound
 from aegis.scope import Scope, Span
@@ -58,7 +58,7 @@ versions = Table(
     metadata,
     Column("id", String(36), primary_key=True),
     Column("document_id", ForeignKey("documents.id"), nullable=False, index=True),
-    Column("content_hash", String(64), nullable=False),  # sha256 of the original bytes, which are blob `content_hash`
+    Column("content_hash", String(64), nullable=False, info=NAMES_BLOB),  # sha256 of the original bytes
     Column("visible_from", BigInteger, nullable=False),
     Column("visible_until", BigInteger, nullable=False),
     Column("chunk_count", Integer, nullable=False),

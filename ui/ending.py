@@ -5,13 +5,14 @@ from __future__ import annotations
 from aegis.scope import Scope
 from graphs.answering import Answering
 from memory.conversations import Conversations
+from ui import receipts
 
 
 async def delete(scope: Scope, conversation_id: str, kept: Conversations, answering: Answering) -> None:
     """What still runs in it is stopped first: finishing a turn would make its conversation anew. Raises NotFound."""
-    await kept.get(scope, conversation_id)
+    conversation = await kept.get(scope, conversation_id)
     await stop(scope, conversation_id, answering)
-    await kept.delete(scope, conversation_id)
+    receipts.keep(scope.user, conversation, await kept.delete(scope, conversation_id))
 
 
 async def stop(scope: Scope, conversation_id: str, answering: Answering) -> None:

@@ -50,8 +50,10 @@ class History(BaseDataLayer):
             thread = _thread(await _kept().get(scope, thread_id))
         except NotFound:
             return None
-        for turn in await _kept().history(scope, thread_id, last=LAST_TURNS):
-            steps, elements = render.turn_shown(turn, scope.user)
+        turns = await _kept().history(scope, thread_id, last=LAST_TURNS)
+        recalled = await viewer.services().recalls.of(scope, [turn.id for turn in turns])
+        for turn in turns:
+            steps, elements = render.turn_shown(turn, scope.user, recalled.get(turn.id))
             thread["steps"] += cast(Any, steps)
             cast(list[Any], thread["elements"]).extend(elements)
             if turn.state == "running":

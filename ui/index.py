@@ -38,13 +38,18 @@ class Index:
 
         from ui.root import PATH
 
-        self._html = offline(str(get_html_template(PATH)))
+        self._html = with_script(offline(str(get_html_template(PATH))), f"{PATH}/public/talks.js")
         self._policy = policy(self._html)
 
 
 def offline(html: str) -> str:
     """Without links, scripts and addresses of other machines."""
     return _SHOWN_ELSEWHERE.sub("", _ELSEWHERE.sub("", html))
+
+
+def with_script(html: str, address: str) -> str:
+    """Chainlit takes one script of ours only (`custom_js`)."""
+    return html.replace("</head>", f'<script defer src="{address}"></script></head>', 1)
 
 
 def policy(html: str) -> str:

@@ -7,7 +7,8 @@ turn's id from the start, files go to ingestion instead of Chainlit's own file r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import chainlit as cl
@@ -24,8 +25,6 @@ from ui.history import History
 from ui.render import Frame
 from ui.uploads import Incoming, take_in
 
-FRESH = "/fresh "  # before a question that the answer cache is not asked for
-
 _tasks: set[asyncio.Task[None]] = set()
 
 
@@ -35,6 +34,7 @@ def register() -> None:
     cl.set_starters(_starters)
     cl.on_chat_resume(_come_back)
     cl.action_callback("agree")(_agree)
+    cl.action_callback("fresh")(_anew)
     sio.on("client_message", _message)
     sio.on("stop", _stop)
 
@@ -65,25 +65,27 @@ async def _stop(sid: str) -> None:
 
 async def _answer(session: WebsocketSession, payload: dict[str, Any]) -> None:
     """Take in the files that came along, then answer the question."""
-    emitter = _emitter(session)
     asked = payload["message"]
     question_id, text, files = str(asked["id"]), str(asked.get("output") or ""), _files(session, payload)
-    await emitter.task_start()
-    try:
+    async with _working(session, question_id):
         await _interacted(session, text or "files")
         if files:
-            await take_in(emitter, session.thread_id, question_id, files)
+            await take_in(_emitter(session), session.thread_id, question_id, files)
         if text.strip():
             await _ask(session, text, question_id)
-    except AegisError as error:
-        said = markup.plain(error.message)
-        await emitter.send_step(render.aside(session.thread_id, question_id, said, identifier=new_id(), is_error=True))
-    finally:
-        await emitter.task_end()
 
 
 async def _agree(action: cl.Action) -> None:
     """Ask the question of a turn again, now with a paid call of a cloud model."""
+    await _again(action, agreed=True)
+
+
+async def _anew(action: cl.Action) -> None:
+    """Ask the question of a turn again, and not the answer cache."""
+    await _again(action, fresh=True)
+
+
+async def _again(action: cl.Action, *, fresh: bool = False, agreed: bool = False) -> None:
     session = cl.context.session
     if not isinstance(session, WebsocketSession):
         return
@@ -92,12 +94,28 @@ async def _agree(action: cl.Action) -> None:
     question_id, emitter = new_id(), _emitter(session)
     frame = Frame(turn.id, session.thread_id, question_id, render.moment(None))
     await emitter.send_step(render.question(frame, turn.question, scope.user))
-    await _ask(session, turn.question, question_id, agreed=True)
+    async with _working(session, question_id):
+        await _ask(session, turn.question, question_id, fresh=fresh, agreed=agreed)
 
 
-async def _ask(session: WebsocketSession, text: str, question_id: str, *, agreed: bool = False) -> None:
-    scope, fresh = await viewer.scope(), text.startswith(FRESH)
-    text = text.removeprefix(FRESH) if fresh else text
+@asynccontextmanager
+async def _working(session: WebsocketSession, question_id: str) -> AsyncGenerator[None]:
+    """The page shows that it works, and what went wrong, under the question."""
+    emitter = _emitter(session)
+    await emitter.task_start()
+    try:
+        yield
+    except AegisError as error:
+        said = markup.plain(error.message)
+        await emitter.send_step(render.aside(session.thread_id, question_id, said, identifier=new_id(), is_error=True))
+    finally:
+        await emitter.task_end()
+
+
+async def _ask(
+    session: WebsocketSession, text: str, question_id: str, *, fresh: bool = False, agreed: bool = False
+) -> None:
+    scope = await viewer.scope()
     run = await viewer.answering().ask(scope, text, conversation_id=session.thread_id, fresh=fresh, agreed=agreed)
     await _tell_news(session, scope, question_id)
     # The conversation exists from here on: the sidebar looks again, and the address leads back to it.

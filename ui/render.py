@@ -6,6 +6,7 @@ under a step that folds them together, the answer, and an element with its sourc
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -133,8 +134,11 @@ def final_text(turn: Turn) -> str:
     return markup.plain(_OUTCOMES.get(turn.state, "There is no answer."))
 
 
-def sources(frame: Frame, turn: Turn, followups: Sequence[str] = ()) -> Shown | None:
-    """The element under an answer; None when there is nothing to say there."""
+def sources(
+    frame: Frame, turn: Turn, followups: Sequence[str] = (), recalled: Mapping[str, Any] | None = None
+) -> Shown | None:
+    """The element under an answer; None when there is nothing to say there. `recalled`: what the answer would be today,
+    as `AnswerRecalls.of` tells it."""
     notes = [
         *turn.notes,
         *_from_cache(turn),
@@ -143,12 +147,26 @@ def sources(frame: Frame, turn: Turn, followups: Sequence[str] = ()) -> Shown | 
     citations = _by_marker(turn)
     standing = turn.abstained and turn.state == "done" and turn.route in ("retrieve", "relate")
     told, offer = written_by(turn), dict(turn.offer) if turn.offer else None
-    if not (citations or notes or followups or standing or told):
+    today = _today(recalled) if recalled else None
+    if not (citations or notes or followups or standing or told or today):
         return None
     props = {"turn": turn.id, "citations": citations, "notes": notes, "followups": list(followups)}
-    props |= {"fresh": turn.question if turn.cached else None, "standing": standing}
-    props |= {"told": told, "offer": offer}
+    props |= {"fresh": bool(turn.cached), "standing": standing}
+    props |= {"told": told, "offer": offer, "today": today}
     return element(frame.part("sources"), frame.thread_id, "Sources", frame.part("answer"), props)
+
+
+def _today(recalled: Mapping[str, Any]) -> Shown:
+    """What changed about an answer whose source has changed or gone; nothing yet where it waits to be asked again."""
+    told = "A source of this answer has changed since; it will be looked at again."
+    if recalled["state"] == "different":
+        none = "the documents no longer answer it." if recalled.get("abstained") else "what follows has changed."
+        told = f"This answer would be different today: {none}"
+    shown = {name: [_MARK.sub("", text) for text in recalled.get(name, ())] for name in ("gone", "new")}
+    return {"told": told, **shown, "sources": list(recalled.get("sources", ()))}
+
+
+_MARK = re.compile(r"\s*\[\d+\]")
 
 
 def _from_cache(turn: Turn) -> list[str]:
@@ -184,7 +202,7 @@ def element(identifier: str, thread_id: str, name: str, for_id: str, props: Mapp
     }
 
 
-def turn_shown(turn: Turn, user: str) -> tuple[list[Shown], list[Shown]]:
+def turn_shown(turn: Turn, user: str, recalled: Mapping[str, Any] | None = None) -> tuple[list[Shown], list[Shown]]:
     """Steps (parents first) and elements of a turn from history. One under way ends after its run."""
     frame, over = frame_of(turn), turn.state != "running"
     steps = [question(frame, turn.question, user), run(frame, over=over, feedback=turn.feedback)]
@@ -194,7 +212,7 @@ def turn_shown(turn: Turn, user: str) -> tuple[list[Shown], list[Shown]]:
         steps.append(trail(frame, turn.steps, over=True))
         steps += [node(frame, number, step, over=True) for number, step in enumerate(turn.steps)]
     steps.append(answer(frame, final_text(turn)))
-    below = sources(frame, turn)
+    below = sources(frame, turn, recalled=recalled)
     return steps, [below] if below else []
 
 

@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from aegis.errors import ConfigurationError, DataFolderError
+from aegis.folder import secret_in
 
 PATH = "/chat"
 SITE = Path(__file__).with_name("site")
@@ -36,7 +36,7 @@ def prepare(folder: Path) -> Path:
     """Make the root and set what Chainlit reads from the environment when it is imported. Raises DataFolderError."""
     try:
         root = _filled(folder / "page")
-        secret = _secret(folder / SECRET_FILE)
+        secret = secret_in(folder, SECRET_FILE)  # signs the page's login cookies
     except OSError as error:
         raise DataFolderError(
             f"The chat page's files cannot be written to {folder} ({error.strerror}). "
@@ -81,18 +81,3 @@ def _translation() -> dict[str, Any]:
 def _merged(stock: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
     both = {key: _merged(stock[key], value) if isinstance(value, dict) else value for key, value in ours.items()}
     return {**stock, **both}
-
-
-def _secret(file: Path) -> str:
-    """Signs the page's login cookies; made once per data folder, readable by its owner alone."""
-    try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        kept = file.read_text(encoding="ascii").strip()
-        if len(kept) >= 32:
-            return kept
-        file.unlink()  # cut short by a crash
-        return _secret(file)
-    with os.fdopen(handle, "w", encoding="ascii") as opened:
-        opened.write(secrets.token_urlsafe(48))
-    return file.read_text(encoding="ascii").strip()

@@ -52,6 +52,7 @@ def create_served_app(settings: Settings | None = None) -> FastAPI:
 def _mount(app: FastAPI, settings: Settings) -> None:
     """After all API routes. The page answers at /chat itself, without a redirect."""
     from ui.index import Index
+    from ui.receipts import receipts
     from ui.viewer import Viewed
     from ui.welcome import notices
 
@@ -59,6 +60,7 @@ def _mount(app: FastAPI, settings: Settings) -> None:
     app.router.routes += [
         Route(root.PATH, Viewed(request_response(index.page))),
         Route(root.PATH + "/notices", Viewed(request_response(notices))),
+        Route(root.PATH + "/receipts", Viewed(request_response(receipts))),
         Mount(root.PATH, Viewed(_chainlit(settings, index))),
     ]
 

@@ -18,15 +18,13 @@ from sqlalchemy import JSON, Column, Table, Text, cast, func, select, true, tupl
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.backup import BLOBS, COMPLETE, FORMAT, LEFT_OUT, MANIFEST, TABLES, Contents
-from aegis.database import Database, metadata
+from aegis.database import NAMES_BLOB, Database, metadata
 from aegis.database.migrations import newest
 from aegis.errors import AegisError, DataFolderError, NotFound
 from retrieval.blobs import Blobs
 
 PAGE = 500  # rows read at a time
 PIECE = 1 << 18  # bytes handed on at a time
-# Columns that name blobs, by table.
-NAMING: Mapping[str, str] = {"versions": "content_hash", "job_files": "blob", "turn_archives": "digest"}
 
 logger = logging.getLogger(__name__)
 
@@ -95,11 +93,12 @@ async def _contents(connection: AsyncConnection) -> tuple[Contents, list[str]]:
 
 
 async def _named(connection: AsyncConnection, table: Table) -> list[str]:
-    column = NAMING.get(table.name)
-    if column is None:
-        return []
-    query = select(table.c[column]).distinct().where(table.c[column].is_not(None))
-    return [digest for digest in (await connection.execute(query)).scalars() if digest]
+    found: list[str] = []
+    for column in table.columns:
+        if column.info == NAMES_BLOB:
+            query = select(column).distinct().where(column.is_not(None))
+            found += [digest for digest in (await connection.execute(query)).scalars() if digest]
+    return found
 
 
 def _manifest(contents: Contents) -> bytes:

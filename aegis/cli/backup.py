@@ -82,7 +82,7 @@ async def _written(client: httpx.AsyncClient, file: Path, *, quiet: bool) -> int
 
         if services := in_this_process():  # the client would gather the whole answer in memory
             return await write_whole(backed_up(services.database, services.blobs), file, show)
-        return await saved(client, "/api/v1/admin/backup", file, show)
+        return await saved(client, "/api/v1/admin/backup", file, show, headers=_operator())
 
 
 async def _restored(client: httpx.AsyncClient, file: Path, size: int, *, quiet: bool) -> Any:
@@ -95,7 +95,7 @@ async def _restored(client: httpx.AsyncClient, file: Path, size: int, *, quiet: 
     with Progress(console=errors, disable=quiet) as progress:
         bar = progress.add_task("Sending", total=size)
         pieces = _pieces(file, partial(_move, progress, bar))
-        headers = {"Content-Type": "application/zip"}
+        headers = {"Content-Type": "application/zip", **_operator()}
         state = await call(client, "POST", place, content=pieces, headers=headers)
         while state["running"]:
             await asyncio.sleep(0.2)
@@ -103,6 +103,13 @@ async def _restored(client: httpx.AsyncClient, file: Path, size: int, *, quiet: 
             phase, total = str(state["phase"]).capitalize(), float(state["total"]) or None
             progress.update(bar, description=phase, total=total, completed=state["done"])
     return state
+
+
+def _operator() -> dict[str, str]:
+    from aegis.folder import OPERATOR_HEADER, operator_key
+    from aegis.settings import Settings
+
+    return {OPERATOR_HEADER: operator_key(Settings().folder)}
 
 
 def _move(progress: Progress, bar: TaskID, size: int) -> None:

@@ -4,6 +4,6 @@ Tables stand beside their noun (`retrieval/catalogue.py`, `memory/conversations/
 """
 
 from aegis.database.engine import Database, open_database
-from aegis.database.schema import Timestamp, metadata
+from aegis.database.schema import NAMES_BLOB, Timestamp, metadata
 
-__all__ = ["Database", "Timestamp", "metadata", "open_database"]
+__all__ = ["NAMES_BLOB", "Database", "Timestamp", "metadata", "open_database"]

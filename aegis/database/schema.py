@@ -18,6 +18,9 @@ metadata = MetaData(
     }
 )
 
+# `info` of a column whose values name blobs: a backup takes these along.
+NAMES_BLOB = {"names_blob": True}
+
 # SQLite only increments a key declared INTEGER; PostgreSQL wants eight bytes.
 Sequence = BigInteger().with_variant(Integer(), "sqlite")
 

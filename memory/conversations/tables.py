@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
 
-from aegis.database import Timestamp, metadata
+from aegis.database import NAMES_BLOB, Timestamp, metadata
 
 TURNS_TOPIC = "turns"  # outbox rows: {"turn": id} of a question that was committed
 
@@ -44,7 +44,7 @@ turns = Table(
 archives = Table(
     "turn_archives",
     metadata,
-    Column("digest", String(64), primary_key=True),
+    Column("digest", String(64), primary_key=True, info=NAMES_BLOB),
     Column("conversation_id", String(36), nullable=False, index=True),
     Column("state", String(8), nullable=False, index=True),  # writing | kept | doomed
     Column("turns", Integer, nullable=False),

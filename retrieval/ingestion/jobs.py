@@ -36,7 +36,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aegis.database import Database, Timestamp, metadata
+from aegis.database import NAMES_BLOB, Database, Timestamp, metadata
 from aegis.errors import Conflict, NotFound
 from aegis.scope import Scope
 from retrieval.catalogue import versions
@@ -77,7 +77,7 @@ job_files = Table(
     Column("document_id", String(36), nullable=False),
     Column("title", Text),
     Column("tags", JSON, nullable=False),
-    Column("blob", String(64)),  # sha256 of the bytes; None when they were not taken
+    Column("blob", String(64), info=NAMES_BLOB),  # sha256 of the bytes; None when they were not taken
     Column("size", BigInteger, nullable=False),
     Column("state", String(12), nullable=False),
     Column("stage", String(12)),

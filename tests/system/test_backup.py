@@ -46,6 +46,10 @@ def test_recorded_questions_get_the_same_answers_after_a_restore(site: Site, tmp
         assert any(one["citations"] for one in before)
         talks = client.get("/api/v1/conversations", params={"limit": 500}).json()["conversations"]
         site.json("backup", file)
+        for method, place in (("GET", "backup"), ("POST", "restore")):  # it holds what everybody wrote
+            for headers in ({}, {"X-Aegis-Operator": "guessed"}):
+                answer = client.request(method, f"/api/v1/admin/{place}", headers=headers, content=b"")
+                assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
         assert site.cli("backup", file).returncode == 1  # a file that is there is not replaced
         # what comes after the backup goes with the restore, and the server says so while it is busy
         for document in client.get("/api/v1/documents").json()["documents"][:5]:

@@ -13,7 +13,8 @@ from aegis.errors import InvalidInput, NotFound
 from aegis.scope import Scope, new_id
 from memory.conversations import Turn
 from memory.conversations.store import SqlConversations
-from tests.ui.viewing import LOCAL, OTHER, Viewer, citation, store
+from memory.recalls import AnswerRecalls
+from tests.ui.viewing import LOCAL, OTHER, Clock, Viewer, citation, store
 from ui.history import History
 
 
@@ -23,8 +24,8 @@ def kept(database: Database) -> SqlConversations:
 
 
 @pytest.fixture
-def viewer(kept: SqlConversations) -> Viewer:
-    return Viewer(conversations=kept)
+def viewer(kept: SqlConversations, database: Database) -> Viewer:
+    return Viewer(conversations=kept, recalls=AnswerRecalls(database, Clock()))
 
 
 async def told(kept: SqlConversations, question: str, scope: Scope = LOCAL, **more: Any) -> Turn:

@@ -7,7 +7,7 @@ import { sideViewState } from '@chainlit/react-client'
 const marked = (words) => words.split('`').map((part, number) => (number % 2 ? <code key={number}>{part}</code> : part))
 
 export default function Sources() {
-  const { turn, citations, notes, followups, fresh, standing, told, offer } = props
+  const { turn, citations, notes, followups, fresh, standing, told, offer, today } = props
   const [kept, setKept] = useState('')
   const setSideView = useSetRecoilState(sideViewState)
 
@@ -74,6 +74,19 @@ export default function Sources() {
       {notes.map((note) => (
         <p key={note} className="aegis-note">{marked(note)}</p>
       ))}
+      {today && (
+        <div className="aegis-today" role="note" aria-label="What this answer would be today">
+          <p className="aegis-note">⚠ {today.told}</p>
+          <ul>
+            {today.gone.map((text) => <li key={`-${text}`}><del>{text}</del></li>)}
+            {today.new.map((text) => <li key={`+${text}`}><ins>{text}</ins></li>)}
+          </ul>
+          {today.sources.length > 0 && <p className="aegis-note">From: {today.sources.join(', ')}</p>}
+          <button type="button" className="aegis-followup" onClick={() => callAction({ name: 'fresh', payload: { turn } })}>
+            Ask again
+          </button>
+        </div>
+      )}
       {told && <p className="aegis-told">{told}</p>}
       {offer && (
         <div className="aegis-followups" aria-label="Ask a cloud model">
@@ -87,7 +100,7 @@ export default function Sources() {
         </div>
       )}
       {fresh && (
-        <button type="button" className="aegis-followup" onClick={() => sendUserMessage(`/fresh ${fresh}`)}>
+        <button type="button" className="aegis-followup" onClick={() => callAction({ name: 'fresh', payload: { turn } })}>
           Answer anew
         </button>
       )}
