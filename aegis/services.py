@@ -11,7 +11,7 @@ import importlib.metadata
 import logging
 import os
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -273,8 +273,14 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     await stack.enter_async_context(running(database, outbox, [learning] if drawing is None else [drawing, learning]))
     followers = () if drawing is None else (drawing,)
     publisher = Publisher(database, catalogue, outbox, leases, [index], _now, followers)
+    answers, recalls = await _open_answers(settings, static.dimensions, stack), AnswerRecalls(database, _now)
+
+    async def tell(gone: Sequence[str]) -> None:
+        await answers.evict(gone)
+        await recalls.queue(gone)
+
     ingestion, eraser = await _open_ingestion(
-        settings, database, outbox, catalogue, blobs, index, publisher, holder, stack
+        settings, database, outbox, catalogue, blobs, index, publisher, holder, tell, stack
     )
     reindexing = Reindexing(
         index, publisher, lambda: _embedder_wanted(settings), lambda: _record(index, keywords, folder, owned)
@@ -286,7 +292,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     sharing = Sharing(database, settings.cloud, _now)
     conversations.store.forgetting.append(sharing)
     facts = FactStore(database, catalogue, static)
-    conversations.answers = answers = await _open_answers(settings, static.dimensions, stack)
+    conversations.answers = answers
     stack.push_async_callback(together.aclose)
     samples = asyncio.create_task(_take_in_samples(settings, catalogue, ingestion))
     stack.push_async_callback(_cancelled, samples)
@@ -305,7 +311,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         searcher=index,
         ingestion=ingestion,
         facts=facts,
-        fact_control=FactControl(database, facts, outbox, _now),
+        fact_control=FactControl(database, facts, outbox, _now, answers),
         conflicts=Conflicts(database, catalogue),
         auditor=Auditor(database, catalogue),
         eraser=eraser,
@@ -313,7 +319,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         conversations=conversations,
         answers=answers,
         standing=StandingQuestions(database, _now),
-        recalls=AnswerRecalls(database, _now),
+        recalls=recalls,
         writer=writer,
         sharing=sharing,
         projections=together,
@@ -410,6 +416,7 @@ async def _open_ingestion(
     index: LiveIndex,
     publisher: Publisher,
     holder: str,
+    tell: Callable[[Sequence[str]], Awaitable[None]],
     stack: AsyncExitStack,
 ) -> tuple[Intake, Eraser]:
     from memory.extraction import RuleExtractor
@@ -434,11 +441,12 @@ async def _open_ingestion(
     expiry = Expiry(database, versions, settings.ingestion, publisher.leases, _now)
     stack.push_async_callback(_cancelled, asyncio.create_task(expiry.run(), name="expiry"))
     others = ["graph"] if isinstance(settings.graph, Neo4jSettings) else []
+    others += ["cached answers"] if isinstance(settings.cache, RedisSettings) else []
 
     async def rebuild(reason: str) -> None:
         await index.now.projection.rebuild(reason)
 
-    return intake, Eraser(database, publisher, versions, blobs, rebuild, others)
+    return intake, Eraser(database, publisher, versions, blobs, rebuild, tell, others)
 
 
 async def _open_caller(settings: Settings, stack: AsyncExitStack) -> Caller | None:

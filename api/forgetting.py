@@ -21,7 +21,7 @@ from retrieval.ingestion.erasing import Eraser, Left
 router = APIRouter(prefix="/api/v1/forget", tags=["operation"], route_class=StrictRoute)
 
 NOT_FINDABLE: Left = "not findable"
-OF_DOCUMENTS = ("documents", "chunks", "facts", "embeddings", "originals", "index")
+OF_DOCUMENTS = ("documents", "chunks", "facts", "embeddings", "originals", "index", "cached answers")
 
 
 @router.post("", response_model=ForgottenAnswer)

@@ -6,10 +6,10 @@ by whoever said it, what documents say by whoever may write to their collection;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import RowMapping, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -47,12 +47,19 @@ class Correction:
         return not any((self.text, self.relation, self.source, self.target)) and all(one is UNSET for one in times)
 
 
+class Evicting(Protocol):
+    """Answers that are kept to be given again, and may rest on facts."""
+
+    async def evict(self, sources: Collection[str]) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class FactControl:
     database: Database
     facts: FactStore
     outbox: Outbox
     now: Callable[[], datetime]
+    answers: Evicting | None = None
 
     async def correct(self, scope: Scope, fact_id: str, correction: Correction) -> Fact:
         """The fact as it is now: another one, with the same evidence. Raises NotFound, Forbidden, InvalidInput."""
@@ -63,7 +70,7 @@ class FactControl:
             kept = await withdraw(connection, fact_id)
             new = await _corrected(connection, kept, correction, scope.user, self.now())
             await self._note(connection, scope, fact_id, "corrected", "A person corrected it.", kept, other_id=new)
-        self.outbox.wake()
+        await self._changed(fact_id)
         return await self.facts.fact(scope, new)
 
     async def confirm(self, scope: Scope, fact_id: str) -> Fact:
@@ -87,7 +94,7 @@ class FactControl:
             await _release(connection, fact_id, self.now())
             why = reason[:LONGEST_TEXT] or "A person forbade it."
             await self._note(connection, scope, fact_id, "forbidden", why, kept)
-        self.outbox.wake()
+        await self._changed(fact_id)
 
     async def undo(self, scope: Scope, change_id: str) -> Change:
         """Put back what the change took. Raises NotFound, Conflict where it is undone already."""
@@ -101,8 +108,13 @@ class FactControl:
             await _undo(connection, row)
             undone = update(changes).where(changes.c.id == change_id).values(undone_at=self.now())
             await connection.execute(undone)
-        self.outbox.wake()
+        await self._changed(row["fact_id"], row["other_id"])
         return (await self.history(scope, change_id=change_id))[0]
+
+    async def _changed(self, *fact_ids: str) -> None:
+        self.outbox.wake()
+        if self.answers is not None:
+            await self.answers.evict(fact_ids)
 
     async def history(
         self, scope: Scope, *, fact_id: str | None = None, change_id: str | None = None, limit: int = 100

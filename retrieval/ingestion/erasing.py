@@ -34,14 +34,16 @@ class Erased:
 
 @dataclass(frozen=True, slots=True)
 class Eraser:
-    """`rebuild` makes the index anew and returns when it is."""
+    """`rebuild` makes the index anew and returns when it is. `tell`: whoever keeps what was drawn from versions that go
+    hears of it while they are still known: afterwards nobody could."""
 
     database: Database
     publisher: Publisher
     versions: Versions
     blobs: Blobs
     rebuild: Callable[[str], Awaitable[None]]
-    further: Sequence[str] = ()  # projections beside the index, which delete by themselves
+    tell: Callable[[Sequence[str]], Awaitable[None]]
+    further: Sequence[str] = ()  # stores of others, which delete by themselves
 
     async def erase(self, scope: Scope, document_ids: Sequence[str]) -> list[Erased]:
         """All of them, then what must be rebuilt, once. Killed on the way, it is asked for again and goes on.
@@ -58,7 +60,7 @@ class Eraser:
         await self.rebuild("documents were erased")
         await self.database.compact()
         kept: dict[str, Left] = dict.fromkeys(self.further, "not findable")
-        gone = ("documents", "chunks", "facts", "embeddings", "originals", "index")
+        gone = ("documents", "chunks", "facts", "embeddings", "originals", "index", "cached answers")
         return [Erased(one, {**dict.fromkeys(gone, "erased from disk"), **kept}) for one in document_ids]
 
     async def _allowed(self, scope: Scope, document_id: str) -> None:
@@ -78,6 +80,7 @@ class Eraser:
             of_it = [(row[0], row[1]) for row in await connection.execute(query)]
             sent = select(job_files.c.blob).where(job_files.c.document_id == document_id, job_files.c.blob.is_not(None))
             hashes = {row[0] for row in await connection.execute(sent)} | {digest for _, digest in of_it}
+        await self.tell([version for version, _ in of_it])
         for version, _ in of_it:
             await self.versions.discard(version)
         await self._forget_files(document_id)

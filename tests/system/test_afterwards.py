@@ -56,6 +56,21 @@ async def test_what_was_answered_in_a_deleted_conversation_is_not_given_again(cl
     assert (anew["cached"], anew["answer"]) == (None, first["answer"])
 
 
+async def test_an_erased_document_takes_its_answers_along(client: httpx.AsyncClient) -> None:
+    await ingest(client, "boiler.md", "The boiler is maintained by Anna Berg. It stands in hall 3.")
+    first = await ask(client, "Who maintains the boiler?")
+    document = first["citations"][0]["document_id"]
+    receipt = (await client.post("/api/v1/forget", json={"documents": [document], "erase": True})).json()
+    assert receipt["documents"][0]["stores"]["cached answers"] == "erased from disk"
+
+    async def recalled() -> Any:
+        turns = (await client.get(f"/api/v1/conversations/{first['conversation_id']}")).json()["turns"]
+        shown = turns[0]["recalled"]
+        return shown if shown and shown["state"] == "different" else None
+
+    assert (await until(recalled))["abstained"]
+
+
 async def test_a_saved_answer_is_asked_again_as_it_was_asked(client: httpx.AsyncClient) -> None:
     """With its filters: elsewhere stands another answer that it was never to be given from."""
     await ingest(client, "hall.md", "The boiler is maintained by Anna Berg. It stands in hall 3.")

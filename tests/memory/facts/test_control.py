@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -27,7 +28,12 @@ class World:
         self.database = database
         self.library = Library(database)
         self.facts = FactStore(database, self.library.catalogue)
-        self.control = FactControl(database, self.facts, Outbox(database), lambda: DAY + timedelta(days=50))
+        self.evicted: list[str] = []
+        self.control = FactControl(database, self.facts, Outbox(database), lambda: DAY + timedelta(days=50), self)
+
+    async def evict(self, sources: Collection[str]) -> int:
+        self.evicted += sources
+        return len(sources)
 
     async def say(self, text: str, days: int = 0, scope: Scope = ANN) -> None:
         at = DAY + timedelta(days=days)
@@ -56,6 +62,18 @@ async def test_a_corrected_fact_is_not_learnt_again_from_the_same_words(world: W
     assert await world.names("Where do I live?") == ["Basel"]
     with pytest.raises(NotFound):
         await world.facts.fact(ANN, wrong.id)
+
+
+async def test_answers_that_rest_on_a_changed_fact_go_at_once(world: World) -> None:
+    await world.say("I live in Bern.")
+    (wrong,) = await world.about("Where do I live?")
+    right = await world.control.correct(ANN, wrong.id, Correction(target="Basel"))
+    assert world.evicted == [wrong.id]
+    await world.control.forbid(ANN, right.id)
+    assert world.evicted[1:] == [right.id]
+    with pytest.raises(NotFound):
+        await world.control.forbid(ANN, wrong.id)
+    assert world.evicted[2:] == []
 
 
 async def test_a_corrected_fact_of_a_document_stays_corrected_when_it_is_read_again(world: World) -> None:
