@@ -81,6 +81,8 @@ class OllamaLike(Speaking):
         if call.body.get("stream", True):
             return StreamingResponse(self._lines(request, call), media_type="application/x-ndjson")
         parts = [json.loads(line) async for line in self._lines(request, call)]
+        if not parts:  # the client went
+            return Response(status_code=499)
         return JSONResponse(
             parts[-1] | {"message": {"role": "assistant", "content": "".join(p["message"]["content"] for p in parts)}}
         )
