@@ -117,10 +117,8 @@ class SqlConversations:
 
     async def holds(self, scope: Scope, turn_id: str) -> bool:
         """Whether the user has this turn; cheaper than reading it."""
-        mine = (turns.c.id == turn_id, conversations.c.owner == scope.user)
-        query = select(turns.c.id).join(conversations, conversations.c.id == turns.c.conversation_id).where(*mine)
         async with self._database.read() as connection:
-            return (await connection.execute(query)).first() is not None
+            return (await connection.execute(_HELD, {"turn": turn_id, "whose": scope.user})).first() is not None
 
     async def turns(self, scope: Scope, ids: Sequence[str]) -> Mapping[str, Turn]:
         """Those of these that are the user's, by id."""
@@ -275,6 +273,11 @@ _TOUCH = (
     .where(_HERE)
     .values(updated_at=bindparam("now"), version=conversations.c.version + bindparam("more"))
     .returning(conversations.c.version)
+)
+_HELD = (
+    select(turns.c.id)
+    .join(conversations, conversations.c.id == turns.c.conversation_id)
+    .where(turns.c.id == bindparam("turn"), conversations.c.owner == bindparam("whose"))
 )
 _LAST = select(func.coalesce(func.max(turns.c.ordinal), 0)).where(turns.c.conversation_id == bindparam("conversation"))
 _LATEST = (

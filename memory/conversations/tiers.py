@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 from aegis.errors import AegisError
 from aegis.scope import Scope
-from memory.conversations import KEPT, RECENT, SAID, Conversation, Found, Receipt, Turn
+from memory.conversations import RECENT, SAID, Conversation, Found, Receipt, Turn
 from memory.conversations.archive import Archive
 from memory.conversations.hot import Block, HotTier
 from memory.conversations.index import TurnIndex
@@ -70,8 +70,7 @@ class TieredConversations:
         self.summaries: Summaries | None = None
         self.answers: Evicting | None = None
         self.learned: Callable[[], Awaitable[None]] | None = None  # waits until facts were drawn from all turns
-        self._talked: dict[str, Scope] = {}  # conversations with a finished turn that nobody has looked after yet
-        self._long: set[str] = set()  # of these, those that may have bodies for the archive
+        self._long: dict[str, Scope] = {}  # conversations with turns that nobody has moved or summed yet
         self._summing: dict[str, Scope] = {}  # conversations whose summary may be short of turns
         self._due = asyncio.Event()
         self._to_sum = asyncio.Event()
@@ -85,9 +84,8 @@ class TieredConversations:
     async def finish(self, scope: Scope, turn: Turn) -> None:
         version, saved = await self.store.save(scope, turn)
         self._in_background(self._warm(saved, version))
-        self._talked[turn.conversation_id] = scope
-        if version > KEPT:  # it grows with each finished turn, so that a shorter conversation has none to move
-            self._long.add(turn.conversation_id)
+        if version > RECENT:  # it grows with each finished turn: a shorter conversation has none beyond the last
+            self._long[turn.conversation_id] = scope
         self._due.set()
 
     async def feedback(self, scope: Scope, turn_id: str, feedback: Mapping[str, Any] | None) -> None:
@@ -98,7 +96,7 @@ class TieredConversations:
 
     async def delete(self, scope: Scope, conversation_id: str) -> Receipt:
         receipt = await self.store.delete(scope, conversation_id)
-        self._talked.pop(conversation_id, None)
+        self._long.pop(conversation_id, None)
         self._index.forget(scope.user)
         await self._hot.drop([conversation_id])
         if receipt.archives:
@@ -112,8 +110,7 @@ class TieredConversations:
 
     async def take_in(self, scope: Scope, conversation: Conversation, told: Sequence[Turn]) -> int:
         added = await self.store.take_in(scope, conversation, told)
-        self._talked[conversation.id] = scope
-        self._long.add(conversation.id)
+        self._long[conversation.id] = scope
         self._due.set()
         return added
 
@@ -194,13 +191,12 @@ class TieredConversations:
         """Do now what is done in the background. Raises StoreUnavailable."""
         while await self._index.advance():
             pass
-        talked, self._talked = self._talked, {}
-        long, self._long = self._long, set()
+        long, self._long = self._long, {}
         if long:
+            self._summing |= long
+            self._to_sum.set()
             await self._move(long)
         await self._archive.sweep()
-        self._summing |= talked
-        self._to_sum.set()
 
     async def summarise(self) -> None:
         """Bring the summaries of conversations that went on up to date. Raises StoreUnavailable."""
