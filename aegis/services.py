@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from aegis import telemetry
+from aegis import __version__, telemetry
 from aegis.database import Database, open_database
 from aegis.database.leases import Leases
 from aegis.database.migrations import upgrade
@@ -38,6 +38,7 @@ from aegis.settings import (
     Settings,
     SQLiteSettings,
 )
+from aegis.tracing import traced
 
 if TYPE_CHECKING:
     from inference.routing import RoutedWriter
@@ -228,7 +229,7 @@ async def open_services(
         stack.push_async_callback(_cancelled, asyncio.create_task(telemetry.watch_loop()))
         _current = services
         try:
-            with set_apart():
+            with set_apart(), traced(__version__):
                 yield services
         finally:
             _current = None

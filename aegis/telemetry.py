@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from aegis import tracing
 from aegis.errors import AegisError
 
 # 1 ms to 60 s, in the field's usual 1-2.5-5 steps.
@@ -104,7 +105,8 @@ def timed(backend: str, call: str) -> Generator[None]:
     """A call to a backend: how long it took, and whether it failed."""
     began = time.perf_counter()
     try:
-        yield
+        with tracing.span(f"{backend} {call}"):
+            yield
     except AegisError:
         BACKEND_FAILURES.labels(backend).inc()
         raise

@@ -15,10 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aegis import telemetry
 from aegis.settings import Settings
+from aegis.tracing import server_span
 from api.health import Check, checks, looked
 
 router = APIRouter(tags=["operation"])
 ABSENT = ("down", "missing", "starting")
+_TRACE_HEADERS = (b"traceparent", b"tracestate")
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
@@ -60,10 +62,13 @@ class Measured:
             await send(message)
 
         started = time.perf_counter()
-        try:
-            await self._app(scope, receive, watched)
-        finally:
-            self._record(scope, status, time.perf_counter() - started)
+        with server_span(scope["method"], _trace_headers(scope)) as span:
+            try:
+                await self._app(scope, receive, watched)
+            finally:
+                self._record(scope, status, time.perf_counter() - started)
+                if span is not None:
+                    _describe(span, scope, status)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
@@ -75,6 +80,18 @@ class Measured:
             self._timers.setdefault((method, route), telemetry.REQUEST_SECONDS.labels(method, route))
         counter.inc()
         self._timers[method, route].observe(seconds)
+
+
+def _trace_headers(scope: Scope) -> dict[str, str]:
+    return {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _TRACE_HEADERS}
+
+
+def _describe(span: Any, scope: Scope, status: int) -> None:
+    """By the semantic conventions for HTTP servers. The path is not told: it may name a document."""
+    route = template(scope)
+    span.update_name(f"{scope['method']} {route}")
+    told = {"http.request.method": scope["method"], "http.route": route, "http.response.status_code": status}
+    span.set_attributes(told)
 
 
 def template(scope: Scope) -> str:

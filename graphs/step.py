@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
-from aegis import telemetry
+from aegis import telemetry, tracing
 from aegis.scope import Scope
 from agents.state import Context, State
 from graphs.summaries import detail, summary
@@ -47,7 +47,8 @@ class Step:
         runtime.stream_writer(_event(self.name, "start"))
         async with self.room:
             started = time.perf_counter()
-            changes = await self.node(state, await self._resolved(runtime))
+            with tracing.span(f"node {self.name}"):
+                changes = await self.node(state, await self._resolved(runtime))
             took = time.perf_counter() - started
         telemetry.NODE_SECONDS.labels(self.name).observe(took)
         return self._with_step(changes, _event(self.name, "end", changes, round(took * 1000, 3)), runtime)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from aegis import telemetry
+from aegis import telemetry, tracing
 from aegis.database.checkpoints import NO_CHECKPOINT, Checkpoints
 from aegis.database.sqlite import connecting
 from aegis.errors import ConfigurationError, DataFolderError, StoreUnavailable
@@ -53,7 +53,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
         began = time.perf_counter()
-        with _translated():
+        with tracing.span("database read"), _translated():
             async with self._reader.connect() as connection:
                 _READ_WAIT.observe(time.perf_counter() - began)
                 yield connection
@@ -63,7 +63,7 @@ class Database:
     async def write(self) -> AsyncGenerator[AsyncConnection]:
         """One transaction, committed on leaving, rolled back on an error."""
         began = time.perf_counter()
-        with _translated():
+        with tracing.span("database write"), _translated():
             async with self._writer.connect() as connection, connection.begin():
                 started = time.perf_counter()
                 _WRITE_WAIT.observe(started - began)
