@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 async def open_worker(settings: Settings) -> AsyncGenerator[Worker]:
     """Answers calls while it is open, where there is a Redis. Raises ConfigurationError, StoreUnavailable."""
     from memory.extraction import RuleExtractor
-    from memory.facts.store import GraphWriter
+    from memory.facts.writing import GraphWriter
     from retrieval.blobs import blobs_at
     from retrieval.embedding import open_embedder
     from retrieval.ingestion.calling import answer
