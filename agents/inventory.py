@@ -118,6 +118,8 @@ class Inventory:
     clock: Callable[[], datetime]
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+        if rows := state.get("counted"):
+            return _told(runtime, rows["text"], abstained=rows["declined"])
         context = runtime.context
         wanted = understood(state["standalone"])
         if wanted.unknown:

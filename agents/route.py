@@ -15,6 +15,7 @@ from typing import Any
 from langgraph.runtime import Runtime
 
 from agents.inventory import understood
+from agents.rows import RowCounter
 from agents.state import Context, Route, State
 from agents.topic import TALK, content_words
 from memory.hops import relates
@@ -207,6 +208,8 @@ class Router:
     """Sets `route`. No route ends worse than a look into the documents: a question about conversations that means none
     of them goes there, and so does a count with a condition that the catalogue does not know."""
 
+    rows: RowCounter | None = None
+
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         route = classify(state["question"])
         if state.get("facts"):  # the person said it: what documents say is another memory
@@ -219,5 +222,10 @@ class Router:
             return {"route": route}
         if route == "inventory" and not understood(state["standalone"]).unknown:
             return {"route": route}
+        if self.rows is not None and route in ("inventory", "retrieve"):
+            scope = runtime.context.scope.narrowed(runtime.context.filters.get("collection"))
+            counted = await self.rows(state["standalone"], scope, state.get("epoch", runtime.context.known_at))
+            if counted is not None:
+                return {"route": "inventory", "counted": {"text": counted.text, "declined": counted.declined}}
         relate = runtime.context.mode == "graph" or classify(state["standalone"]) == "relate"
         return {"route": "relate" if relate else "retrieve"}

@@ -116,6 +116,7 @@ class State(Asked, total=False):
     history: list[dict[str, str]]  # [{"question", "answer"}] oldest first
     recalled: list[Recalled]  # turns that a question about conversations means, best first
     route: Route
+    counted: dict[str, Any]  # rows of tables: {"text", "declined"}
     found: Annotated[list[Found], best_of]
     facts: list[FactUsed]
     path: list[str]  # names of entities that led to the facts

@@ -24,6 +24,7 @@ from agents.retrieve import Retrieve
 from agents.reword import Reword
 from agents.rewrite import Rewrite
 from agents.route import Router
+from agents.rows import RowCounter
 from agents.state import Context, State
 from agents.verify import Verify
 from agents.window import Window
@@ -68,7 +69,7 @@ def searching_nodes(services: Services) -> dict[str, Node]:
     """From the route to the checked answer."""
     chat, catalogue = services.settings.chat, services.catalogue
     return {
-        "route": Router(),
+        "route": Router(RowCounter(catalogue)),
         "retrieve": Retrieve(services.searcher),
         "consult_graph": ConsultGraph(services.facts, services.neighbourhoods, catalogue, services.searcher),
         "ground": Ground(catalogue, services.static.embed, chat.rewrites),

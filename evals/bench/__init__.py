@@ -25,6 +25,7 @@ BENCHES: Mapping[str, str] = {
     "languages": "evals.bench.languages",
     "footprint": "evals.bench.footprint",
     "stalls": "evals.bench.stalls",
+    "ingestion": "evals.bench.ingestion",
     "inference": "evals.bench.inference",
     "formats": "evals.bench.formats",
     "memory-tiers": "evals.bench.memory_tiers",

@@ -126,6 +126,15 @@ def test_refusals_have_one_sentence_and_a_code(running: Site) -> None:
     assert running.json("jobs", "no-such-job", code=1)["error"]["code"] == "not_found"
 
 
+def test_rows_of_a_table_are_counted(running: Site, tmp_path: Path) -> None:
+    table = tmp_path / "shipments.csv"
+    table.write_text("Ship,Port,State\n" + "".join(f"{n},{'Oslo' if n % 2 else 'Bergen'},late\n" for n in range(300)))
+    assert running.json("ingest", table)["failures"] == []
+    answer = running.json("ask", "How many rows in shipments.csv have the port Oslo?")
+    assert "150 of 300 rows" in answer["answer"]
+    assert (answer["route"], answer["abstained"]) == ("inventory", False)
+
+
 def test_a_second_server_is_refused(running: Site) -> None:
     second = Site(running.folder).cli("serve")
     assert second.returncode == 1
