@@ -50,6 +50,7 @@ class Opener:
     @asynccontextmanager
     async def __call__(self, embedder: Embedder) -> AsyncGenerator[Index]:
         """Raises IndexUnavailable; ConfigurationError where the embedder would send away what is private."""
+        from retrieval.chunk_points import ChunkPoints
         from retrieval.projection import VectorProjection
         from retrieval.reindexing import Index
 
@@ -58,9 +59,8 @@ class Opener:
             store = await self._store(embedder, stack)
             if self.owned:
                 await self._reset_foreign_keywords(store)
-            filling = VectorProjection(
-                self.database, self.outbox, store, embedder, self.keywords, self.leases, self.now
-            )
+            points = ChunkPoints(self.database, store, embedder, self.keywords)
+            filling = VectorProjection(self.outbox, points, self.leases, self.now)
             await stack.enter_async_context(filling.running())
             hybrid = self._hybrid(store, embedder)
             yield Index(embedder, store, filling, hybrid, self._every_mode(hybrid))
@@ -141,7 +141,7 @@ async def open_index(opener: Opener, *, reindexing: bool) -> AsyncGenerator[tupl
             await give_up_building(database)
         if opener.owned:
             kept = {embedder.name, building.embedder if building is not None and unfinished else embedder.name}
-            await asyncio.to_thread(_remove_others, opener.settings.folder / "vectors", kept)
+            await asyncio.to_thread(remove_others, opener.settings.folder / "vectors", kept)
             if opener.leases is not None:
                 await _refuse_second_index(opener.leases, embedder.name, opener.now)
         index = await stack.enter_async_context(opener(embedder))
@@ -198,7 +198,7 @@ async def _remembered_embedder(current: Remembered, opener: Opener, stack: Async
     return MissingEmbedder(current.embedder, current.dimensions, "its files have changed")
 
 
-def _remove_others(folder: Path, kept: set[str]) -> None:
+def remove_others(folder: Path, kept: set[str]) -> None:
     """Indexes that were replaced, or given up."""
     with contextlib.suppress(OSError):
         for place in folder.iterdir():

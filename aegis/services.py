@@ -25,6 +25,7 @@ from aegis.database.migrations import upgrade
 from aegis.database.outbox import Outbox
 from aegis.database.signals import NoSignals, Signals
 from aegis.errors import AegisError, ConfigurationError, Unavailable
+from aegis.facts import FactPlace, open_facts
 from aegis.folder import holder_of, own_folder, record_format, share_folder
 from aegis.garbage import set_apart
 from aegis.index import Opener, open_index
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
     from retrieval.ingestion.publishing import Publisher
     from retrieval.interaction import Reranker
     from retrieval.keywords import KeywordEncoder
-    from retrieval.projection import Projection, Resettable
+    from retrieval.projection import Projection, Resettable, VectorProjection
     from retrieval.reindexing import LiveIndex, Reindexing
     from retrieval.search import Searcher
 
@@ -139,36 +140,38 @@ class Rebuilt(Protocol):
 class Projections:
     """The indexes that are filled from the outbox, taken together."""
 
-    def __init__(self, index: LiveIndex, graph: GraphProjection | None = None) -> None:
+    def __init__(self, index: LiveIndex, facts: VectorProjection, graph: GraphProjection | None = None) -> None:
         self._index = index
+        self._facts = facts
         self._graph = graph
         self._rebuilding: asyncio.Task[None] | None = None
         self._last = 0
 
     @property
     def all(self) -> Sequence[Projection]:
-        vectors = self._index.now.projection
-        return [vectors] if self._graph is None else [vectors, self._graph]
+        vectors = [self._index.now.projection, self._facts]
+        return vectors if self._graph is None else [*vectors, self._graph]
 
     async def rebuild(self) -> None:
-        """Start to fill the vector store anew, then the graph, unless that is being done already."""
+        """Start to fill the indexes anew, then the graph, unless that is being done already."""
         if self._rebuilding is None or self._rebuilding.done():
             self._rebuilding = asyncio.create_task(self._rebuild())
             await asyncio.sleep(0)
 
     def progress(self) -> Progress:
-        """Chunks; while the graph is being filled, entities and facts."""
+        """Chunks; while the index of facts or the graph is being filled, entities and facts."""
         vectors = self._index.now.projection.progress
         if vectors is not None:
             done, self._last = vectors
             return Progress(True, done, self._last)
-        if self._graph is not None and self._graph.progress is not None:
-            return Progress(True, *self._graph.progress)
+        for further in (self._facts.progress, None if self._graph is None else self._graph.progress):
+            if further is not None:
+                return Progress(True, *further)
         running = self._rebuilding is not None and not self._rebuilding.done()
         return Progress(running, 0 if running else self._last, self._last)
 
     async def _rebuild(self) -> None:
-        standing: list[Rebuilt] = [self._index.now.projection]
+        standing: list[Rebuilt] = [self._index.now.projection, self._facts]
         standing += [] if self._graph is None else [self._graph]
         for one in standing:
             try:
@@ -269,11 +272,12 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     index, unfinished = await stack.enter_async_context(open_index(opener, reindexing=command == "reindex"))
     graph = await _open_graph(settings, stack)
     drawing = _graph_projection(graph, database, outbox, leases)
-    together = Projections(index, drawing)
+    place = await stack.enter_async_context(open_facts(settings, database, outbox, static, keywords, leases, _now))
+    together = Projections(index, place.filling, drawing)
     learning = Projection(outbox, Learner(database, outbox), leases, _now)
-    await stack.enter_async_context(running(database, outbox, [learning] if drawing is None else [drawing, learning]))
     followers = () if drawing is None else (drawing,)
-    publisher = Publisher(database, catalogue, outbox, leases, [index], _now, followers)
+    await stack.enter_async_context(running(database, outbox, [*followers, place.filling, learning]))
+    publisher = Publisher(database, catalogue, outbox, leases, [index, place.filling], _now, followers)
     answers, recalls = await _open_answers(settings, static.dimensions, stack), AnswerRecalls(database, _now)
 
     async def tell(gone: Sequence[str]) -> None:
@@ -281,7 +285,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         await recalls.queue(gone)
 
     ingestion, eraser = await _open_ingestion(
-        settings, database, outbox, catalogue, blobs, index, publisher, holder, tell, stack
+        settings, database, outbox, catalogue, blobs, index, place, publisher, holder, tell, stack
     )
     reindexing = Reindexing(
         index, publisher, lambda: _embedder_wanted(settings), lambda: _record(index, keywords, folder, owned)
@@ -292,7 +296,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     writer = await stack.enter_async_context(open_writer(settings, database, static.embed, _now))
     sharing = Sharing(database, settings.cloud, _now)
     conversations.store.forgetting.append(sharing)
-    facts = FactStore(database, catalogue, static)
+    facts = FactStore(database, catalogue, static, place.index)
     conversations.answers = answers
     stack.push_async_callback(together.aclose)
     samples = asyncio.create_task(_take_in_samples(settings, catalogue, ingestion))
@@ -312,7 +316,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         searcher=index,
         ingestion=ingestion,
         facts=facts,
-        fact_control=FactControl(database, facts, outbox, _now, answers),
+        fact_control=FactControl(database, facts, outbox, _now, answers, place.settled),
         conflicts=Conflicts(database, catalogue),
         auditor=Auditor(database, catalogue),
         eraser=eraser,
@@ -415,6 +419,7 @@ async def _open_ingestion(
     catalogue: Catalogue,
     blobs: Blobs,
     index: LiveIndex,
+    place: FactPlace,
     publisher: Publisher,
     holder: str,
     tell: Callable[[Sequence[str]], Awaitable[None]],
@@ -446,6 +451,7 @@ async def _open_ingestion(
 
     async def rebuild(reason: str) -> None:
         await index.now.projection.rebuild(reason)
+        await place.filling.rebuild(reason)
 
     return intake, Eraser(database, publisher, versions, blobs, rebuild, tell, others)
 

@@ -1,7 +1,7 @@
 """Projections: stores that are filled from the outbox and can be rebuilt from the relational store.
 
-`Projection` drives any of them: rows in order, applied, confirmed, and again after a failure.
-`VectorProjection` is the vector store's; `memory` has one for its graph database.
+`Projection` drives any of them: rows in order, applied, confirmed, and again after a failure. `VectorProjection` is a
+vector store's, whatever its points are: `chunk_points.py`, `memory.facts.points`. `memory` has one for its graph.
 """
 
 from __future__ import annotations
@@ -10,32 +10,25 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from itertools import groupby
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-import numpy as np
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, delete, func, or_, select, tuple_
+from sqlalchemy import delete, select
 
 from aegis import telemetry
 from aegis.database import Database
 from aegis.database.leases import Leases
 from aegis.database.outbox import Outbox, OutboxRow, outbox
-from aegis.database.schema import insert_missing
 from aegis.errors import AegisError, Conflict
-from retrieval.catalogue import chunks, documents, embedded_text, embeddings, versions
-from retrieval.embedding import Embedder
 from retrieval.indexes import projection_name, remembered
-from retrieval.ingestion.versions import CHUNKS_TOPIC, ERASED_TOPIC, VISIBILITY_TOPIC, embedding_rows
-from retrieval.keywords import KeywordEncoder
-from retrieval.store import Point, Summary, VectorStore, Visibility, checksum
+from retrieval.ingestion.versions import CHUNKS_TOPIC, ERASED_TOPIC, VISIBILITY_TOPIC
+from retrieval.store import Summary, VectorStore
 
 ROWS = 50  # outbox rows of one round
-POINTS = 100  # points of one call to the vector store
-IDS = 500  # chunk ids looked up at a time
-SUMMED = 2000  # chunks whose checksums are added at a time
+POINTS = 100  # points of one call to a vector store
+CHUNK_TOPICS = (CHUNKS_TOPIC, VISIBILITY_TOPIC, ERASED_TOPIC)
 GATHER = 0.2  # seconds that rows may gather while nobody waits for them
 POLL = 1.0  # seconds between looks for rows that another replica wrote
 LEASE_SECONDS = 30.0
@@ -202,125 +195,40 @@ class Resettable(VectorStore, Protocol):
     async def reset(self, reason: str) -> None: ...
 
 
-class VectorTarget:
-    """Chunks, their embeddings and BM25 vectors as points."""
+class Points(Target, Protocol):
+    """A target that is a vector store: what is stored in it, in which form."""
 
-    topics = (CHUNKS_TOPIC, VISIBILITY_TOPIC, ERASED_TOPIC)
-
-    def __init__(self, database: Database, store: Resettable, embedder: Embedder, encoder: KeywordEncoder) -> None:
-        self.name = projection_name(embedder.name)
-        self.store = store
-        self._database = database
-        self._embedder = embedder
-        self._encoder = encoder
-
-    async def apply(self, rows: Sequence[OutboxRow]) -> None:
-        for topic, group in groupby(rows, key=lambda row: row.topic):
-            payloads = [row.payload for row in group]
-            if topic == CHUNKS_TOPIC:
-                for together in _together(payloads):
-                    await self._write(_points(self._embedder.name).where(or_(*(_between(**row) for row in together))))
-            elif topic == VISIBILITY_TOPIC:
-                await self._show([payload["version"] for payload in payloads])
-            else:
-                await self._delete([identifier for payload in payloads for identifier in payload["ids"]])
+    @property
+    def store(self) -> Resettable: ...
 
     async def write_page(self, after: str) -> str | None:
-        """Upsert the next POINTS chunks by id, as the catalogue has them now; the last id, None at the end."""
-        query = _points(self._embedder.name).where(chunks.c.id > after).order_by(chunks.c.id).limit(POINTS)
-        rows = await self._write(query)
-        return str(rows[-1]["id"]) if len(rows) == POINTS else None
+        """Upsert the next POINTS points as the relational store has them now. Where to go on, None at the end."""
+        ...
 
-    async def _write(self, query: Select[Any]) -> Sequence[RowMapping]:
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-        if rows:
-            await self.store.upsert(await self._as_points(rows))
-        return rows
+    async def count(self) -> int:
+        """How many points there should be."""
+        ...
 
-    async def _as_points(self, rows: Sequence[RowMapping]) -> list[Point]:
-        texts = [embedded_text(row["title"], row["heading"], row["text"]) for row in rows]
-        missing = {row["embedded_hash"]: text for row, text in zip(rows, texts, strict=True) if row["vector"] is None}
-        made = await self._embed(missing) if missing else {}
-        sparse = await asyncio.to_thread(self._encoder.documents, texts)
-        return [
-            Point(
-                id=row["id"],
-                dense=_vector(row["vector"] or made[row["embedded_hash"]]),
-                sparse=keywords,
-                collection=row["collection"],
-                document=row["document_id"],
-                type=row["media_type"],
-                visible_from=row["visible_from"],
-                visible_until=row["visible_until"],
-                tags=tuple(row["tags"]),
-                date=row["dated"].timestamp() if row["dated"] else None,
-            )
-            for row, keywords in zip(rows, sparse, strict=True)
-        ]
-
-    async def _embed(self, missing: dict[str, str]) -> dict[str, bytes]:
-        """Embeddings that were not kept, or were another embedder's: made and kept now."""
-        rows = embedding_rows(self._embedder, list(missing), await self._embedder.embed(list(missing.values())))
-        async with self._database.write() as connection:
-            await connection.execute(insert_missing(embeddings, connection.dialect.name), rows)
-        return {row["text_hash"]: row["vector"] for row in rows}
-
-    async def _show(self, changed: Sequence[str]) -> None:
-        async for rows in self._ids_of(changed):
-            await self.store.show(
-                [
-                    Visibility(tuple(row.id for row in group), *epochs)
-                    for epochs, group in groupby(rows, key=lambda row: (row.visible_from, row.visible_until))
-                ]
-            )
-
-    async def _ids_of(self, changed: Sequence[str]) -> AsyncIterator[Sequence[Any]]:
-        """Ids and epochs of these versions' chunks, POINTS at a time."""
-        place = (chunks.c.version_id, chunks.c.ordinal)
-        query = (
-            select(
-                chunks.c.id, chunks.c.version_id, chunks.c.ordinal, versions.c.visible_from, versions.c.visible_until
-            )
-            .join(versions, versions.c.id == chunks.c.version_id)
-            .where(chunks.c.version_id.in_(set(changed)))
-            .order_by(chunks.c.version_id, chunks.c.ordinal)
-            .limit(IDS)
-        )
-        after = ("", -1)
-        while True:
-            async with self._database.read() as connection:
-                rows = (await connection.execute(query.where(tuple_(*place) > tuple_(*after)))).all()
-            for start in range(0, len(rows), POINTS):
-                yield rows[start : start + POINTS]
-            if len(rows) < IDS:
-                return
-            after = (rows[-1].version_id, rows[-1].ordinal)
-
-    async def _delete(self, ids: Sequence[str]) -> None:
-        for start in range(0, len(ids), POINTS):
-            await self.store.delete(ids[start : start + POINTS])
+    async def expected(self) -> tuple[Summary, int]:
+        """What the store should hold, and the last outbox row that tells of it: both of one moment."""
+        ...
 
 
 class VectorProjection(Projection):
-    """The vector store, compared with the catalogue at start and after a failure, and rebuilt when they differ."""
+    """A vector store, compared with the relational store at start and after a failure, rebuilt when they differ."""
 
-    def __init__(
-        self,
-        database: Database,
-        outbox: Outbox,
-        store: Resettable,
-        embedder: Embedder,
-        encoder: KeywordEncoder,
-        leases: Leases | None,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._points = VectorTarget(database, store, embedder, encoder)
-        super().__init__(outbox, self._points, leases, now)
+    def __init__(self, outbox: Outbox, points: Points, leases: Leases | None, now: Callable[[], datetime]) -> None:
+        super().__init__(outbox, points, leases, now)
+        self._points = points
+        self._store = points.store
         self._due = True
-        self.progress: tuple[int, int] | None = None  # (chunks done, chunks in all) while rebuilding
-        self._database = database
-        self._store = store
+        self._sound: tuple[str | None] | None = None if leases is None else (points.store.was_reset,)
+        self.progress: tuple[int, int] | None = None  # (points done, points in all) while rebuilding
+
+    @property
+    def complete(self) -> bool:
+        """Whether the store holds what it should, as far as this process can tell: a replica trusts the leading one."""
+        return self.progress is None and self._sound == (self._store.was_reset,)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -328,28 +236,29 @@ class VectorProjection(Projection):
             tasks.create_task(super().run())
 
     async def verify(self) -> bool:
-        """Whether the vector store holds exactly the catalogue's chunks, with their epochs."""
+        """Whether the store holds exactly the points it should, with their epochs."""
         for _ in range(LOOKS):
             async with self.turn:
-                wanted, seq = await self._expected()
+                wanted, seq = await self._points.expected()
                 moved = False
                 while await self.advance(seq):
                     moved = True
-                found = await self._store.summary()
+                reset, found = self._store.was_reset, await self._store.summary()
             if found == wanted:
+                self._sound = (reset,)
                 return True
             if not moved:  # else a later change may have been seen too early: look again
-                logger.warning("The vector store holds %s, the catalogue %s", found, wanted)
+                logger.warning("The index %s holds %s, it should hold %s", self.name, found, wanted)
                 return False
         return False
 
     async def rebuild(self, reason: str) -> None:
-        """Fill the vector store anew from the catalogue and the kept embeddings, while everything else goes on.
+        """Fill the store anew from the relational store, while everything else goes on.
 
         Raises Conflict while another rebuild runs. Cut off, it is done again after the next start.
         """
         if self.progress is not None:
-            raise Conflict("The vector store is being rebuilt already.")
+            raise Conflict(f"The index {self.name} is being rebuilt already.")
         self.progress = (0, 0)
         try:
             await self._rebuild(reason)
@@ -357,8 +266,8 @@ class VectorProjection(Projection):
             self.progress = None
 
     async def _rebuild(self, reason: str) -> None:
-        total = await self._count()
-        logger.info("Rebuilding the vector store, %d chunks: %s", total, reason)
+        total = await self._points.count()
+        logger.info("Rebuilding the index %s, %d points: %s", self.name, total, reason)
         await self._patiently(lambda: self._store.reset(reason))
         done, after, said = 0, "", time.monotonic()
         self.progress = (0, total)
@@ -369,8 +278,9 @@ class VectorProjection(Projection):
             self.progress = (done, total)
             if time.monotonic() - said > 5:
                 said = time.monotonic()
-                logger.info("Rebuilding the vector store: %d of %d chunks", done, total)
-        logger.info("The vector store is rebuilt: %d chunks", total)
+                logger.info("Rebuilding the index %s: %d of %d points", self.name, done, total)
+        self._sound = (self._store.was_reset,)
+        logger.info("The index %s is rebuilt: %d points", self.name, total)
 
     async def _checks(self) -> None:
         """At start, when this replica takes over, and after the store was out of reach."""
@@ -397,11 +307,11 @@ class VectorProjection(Projection):
         """False when the store could not be asked."""
         try:
             if not await self.verify():
-                reason = self._store.was_reset or "its points are not those of the catalogue"
+                reason = self._store.was_reset or "its points are not those of the relational store"
                 with contextlib.suppress(Conflict):
                     await self.rebuild(reason)
         except AegisError as error:
-            logger.warning("The vector store cannot be compared with the catalogue: %s", error)
+            logger.warning("The index %s cannot be compared with the relational store: %s", self.name, error)
             await asyncio.sleep(POLL)
             return False
         return True
@@ -414,32 +324,9 @@ class VectorProjection(Projection):
                 async with self.turn:
                     return await call()
             except AegisError as error:
-                logger.warning("Rebuilding the vector store waits: %s", error)
+                logger.warning("Rebuilding the index %s waits: %s", self.name, error)
                 await asyncio.sleep(pause)
                 pause = min(PATIENCE, pause * 2)
-
-    async def _count(self) -> int:
-        async with self._database.read() as connection:
-            return int((await connection.execute(select(func.count()).select_from(chunks))).scalar_one())
-
-    async def _expected(self) -> tuple[Summary, int]:
-        """What the store should hold, and the last outbox row that tells of it: both of one moment."""
-        query = (
-            select(chunks.c.id, versions.c.visible_from, versions.c.visible_until)
-            .join(versions, versions.c.id == chunks.c.version_id)
-            .order_by(chunks.c.id)
-            .limit(SUMMED)
-        )
-        last = select(func.coalesce(func.max(outbox.c.seq), 0)).where(outbox.c.topic.in_(self.target.topics))
-        count, total, after = 0, 0, ""
-        async with self._database.read() as connection:
-            if connection.dialect.name == "postgresql":
-                await connection.execution_options(isolation_level="REPEATABLE READ")
-            seq = int((await connection.execute(last)).scalar_one())
-            while rows := (await connection.execute(query.where(chunks.c.id > after))).all():
-                total += await asyncio.to_thread(_added, rows)
-                count, after = count + len(rows), rows[-1].id
-        return Summary(count, total % 2**64), seq
 
 
 async def prune(database: Database, box: Outbox, projections: Sequence[Projection]) -> None:
@@ -448,7 +335,7 @@ async def prune(database: Database, box: Outbox, projections: Sequence[Projectio
     An index may be filled by another replica, or be made only now: those that the store remembers count, too.
     """
     standing = {each.name: each.target.topics for each in projections}
-    standing |= {projection_name(each.embedder): VectorTarget.topics for each in (await remembered(database)).values()}
+    standing |= {projection_name(each.embedder): CHUNK_TOPICS for each in (await remembered(database)).values()}
     async with database.read() as connection:
         topics = [row[0] for row in await connection.execute(select(outbox.c.topic).distinct())]
     for topic in topics:
@@ -490,54 +377,3 @@ async def _prune_for_ever(database: Database, box: Outbox, projections: Sequence
             await prune(database, box, projections)
         except AegisError as error:
             logger.warning("The outbox could not be shortened: %s", error)
-
-
-def _together(payloads: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Payloads of CHUNKS_TOPIC in groups of at most POINTS chunks (or one payload)."""
-    group: list[dict[str, Any]] = []
-    size = 0
-    for payload in payloads:
-        more = payload["last"] - payload["first"] + 1
-        if group and size + more > POINTS:
-            yield group
-            group, size = [], 0
-        group.append(payload)
-        size += more
-    if group:
-        yield group
-
-
-def _between(version: str, first: int, last: int) -> ColumnElement[bool]:
-    return and_(chunks.c.version_id == version, chunks.c.ordinal.between(first, last))
-
-
-def _points(embedder: str) -> Any:
-    kept = and_(embeddings.c.text_hash == chunks.c.embedded_hash, embeddings.c.embedder == embedder)
-    return (
-        select(
-            chunks.c.id,
-            chunks.c.text,
-            chunks.c.heading,
-            chunks.c.embedded_hash,
-            versions.c.document_id,
-            versions.c.title,
-            versions.c.media_type,
-            versions.c.dated,
-            versions.c.visible_from,
-            versions.c.visible_until,
-            documents.c.collection,
-            documents.c.tags,
-            embeddings.c.vector,
-        )
-        .join(versions, versions.c.id == chunks.c.version_id)
-        .join(documents, documents.c.id == versions.c.document_id)
-        .outerjoin(embeddings, kept)
-    )
-
-
-def _vector(kept: bytes) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return np.frombuffer(kept, dtype="<f2").astype(np.float32)
-
-
-def _added(rows: Sequence[Any]) -> int:
-    return sum(checksum(*row) for row in rows)

@@ -2,7 +2,7 @@
 
 Everything is made ready in `restoring/` first. Then a note is written, which is the moment that counts: whoever opens
 the folder next, the same server or one started after a crash, moves what was there to `before-restore-TIME/`, what
-was restored into its place, and removes the note. The vector index is only removed: it is rebuilt.
+was restored into its place, and removes the note. Indexes are only removed: they are rebuilt.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from retrieval.blobs import Blobs, blobs_at, write_durably
 
 STAGED, NOTE = "restoring", "restore.json"
 _MOVED = (SQLITE_FILE, f"{SQLITE_FILE}-wal", f"{SQLITE_FILE}-shm", BLOBS)
-_REBUILT = "vectors"
+_REBUILT = ("vectors", "facts")
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,8 @@ def finish(folder: Path) -> None:
     moved = [name for name in _MOVED if name != BLOBS or (staged / BLOBS).exists() or (aside / BLOBS).exists()]
     if note["phase"] == "aside":
         _move(moved, folder, aside)
-        shutil.rmtree(folder / _REBUILT, ignore_errors=True)
+        for index in _REBUILT:
+            shutil.rmtree(folder / index, ignore_errors=True)
         _note(folder, {**note, "phase": "in"})
     _move(moved, staged, folder)
     (folder / NOTE).unlink()

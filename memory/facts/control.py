@@ -6,7 +6,7 @@ by whoever said it, what documents say by whoever may write to their collection;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -60,6 +60,7 @@ class FactControl:
     outbox: Outbox
     now: Callable[[], datetime]
     answers: Evicting | None = None
+    settled: Callable[[], Awaitable[None]] | None = None  # returns when what was changed can be found
 
     async def correct(self, scope: Scope, fact_id: str, correction: Correction) -> Fact:
         """The fact as it is now: another one, with the same evidence. Raises NotFound, Forbidden, InvalidInput."""
@@ -115,6 +116,8 @@ class FactControl:
         self.outbox.wake()
         if self.answers is not None:
             await self.answers.evict(fact_ids)
+        if self.settled is not None:
+            await self.settled()
 
     async def history(
         self, scope: Scope, *, fact_id: str | None = None, change_id: str | None = None, limit: int = 100

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aegis.database import Database
 from aegis.errors import InvalidInput
 from aegis.scope import group_id
+from memory.facts.index import FactIndex
 from memory.facts.lookup import RelationalSearch
 from memory.facts.objects import PLACEHOLDER
 from memory.facts.operations import RelationalOperations
@@ -78,6 +79,7 @@ class RelationalDriver(GraphDriver):
         committed: Callable[[], None] = lambda: None,
         *,
         entailed_only: bool = False,
+        index: FactIndex | None = None,
     ) -> None:
         self._database = "aegis"
         self._store = database
@@ -85,7 +87,7 @@ class RelationalDriver(GraphDriver):
         self.graph_operations_interface = RelationalOperations(
             database=database, epoch=epoch, entailed_only=entailed_only
         )
-        self.search_interface = RelationalSearch(database=database, epoch=epoch)
+        self.search_interface = RelationalSearch(database=database, epoch=epoch, index=index)
 
     def execute_query(self, cypher_query_: str, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         raise _refused(cypher_query_)
@@ -141,13 +143,15 @@ async def open_graphiti(
     committed: Callable[[], None] = lambda: None,
     *,
     entailed_only: bool = True,
+    index: FactIndex | None = None,
 ) -> AsyncGenerator[Graphiti]:
     """Graphiti over the relational store. `committed` is called after each bulk save: wake the projections there.
 
-    `entailed_only`: facts of the model that their episode does not state are left out.
+    `entailed_only`: facts of the model that their episode does not state are left out. `index`: where searches are
+    answered; by its embedder, so give the same one here.
     """
     yield Graphiti(
-        graph_driver=RelationalDriver(database, epoch, committed, entailed_only=entailed_only),
+        graph_driver=RelationalDriver(database, epoch, committed, entailed_only=entailed_only, index=index),
         llm_client=llm,
         embedder=GraphitiEmbedder(embedder),
         cross_encoder=WordReranker(),

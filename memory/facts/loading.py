@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, func, or_, select
+from sqlalchemy import RowMapping, func, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.scope import Span
@@ -102,11 +102,12 @@ async def named(connection: AsyncConnection, group_ids: Sequence[str], keys: Seq
     keys = [name for name in dict.fromkeys(keys) if name][:MAX_KEYS]
     if not keys:
         return []
+    # Two look-ups, each by its index: a condition that is either of them reads the whole group.
+    by_key = select(entities.c.id).where(entities.c.group_id.in_(group_ids), entities.c.key.in_(keys))
     by_alias = select(aliases.c.entity_id).where(aliases.c.group_id.in_(group_ids), aliases.c.key.in_(keys))
-    either = or_(entities.c.key.in_(keys), entities.c.id.in_(by_alias))
     query = (
         select(entities.c.id, entities.c.name, entities.c.labels)
-        .where(entities.c.group_id.in_(group_ids), either, mentioned(epoch))
+        .where(entities.c.id.in_(union_all(by_key, by_alias)), entities.c.group_id.in_(group_ids), mentioned(epoch))
         .order_by(func.length(entities.c.key).desc(), entities.c.id)
         .limit(MAX_NAMED)
     )

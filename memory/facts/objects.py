@@ -90,6 +90,7 @@ async def save_mentions(connection: AsyncConnection, edges: Sequence[Mapping[str
         for edge in edges
     }
     await insert_new(connection, mentions, list(rows.values()))
+    await tell_graph(connection, entities=dict.fromkeys(entity for _, entity in rows))  # they may be seen from now on
 
 
 async def save_edges(

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from memory.facts import objects
 from memory.facts.objects import PLACEHOLDER, load_edges, load_episodes, load_nodes
-from memory.facts.rows import batches, column
+from memory.facts.rows import batches, column, tell_graph
 from memory.facts.tables import entities, episodes, evidence, facts, mentions
 from memory.facts.writing import drop_unsupported
 from memory.naming import key
@@ -259,3 +259,4 @@ class RelationalOperations(GraphOperationsInterface):
                 await connection.execute(delete(mentions).where(here))
                 await connection.execute(delete(episodes).where(episodes.c.id.in_(part)))
                 await drop_unsupported(connection, [*gone, *touched], [*part, *named])
+                await tell_graph(connection, entities=named, facts=touched)  # those that stay may be seen otherwise

@@ -36,6 +36,6 @@ async def column(connection: AsyncConnection, query: Any) -> list[str]:
 
 
 async def tell_graph(connection: AsyncConnection, **ids: Iterable[str]) -> None:
-    """Outbox rows for the graph projection: which entities and facts are new, changed, or gone."""
+    """Outbox rows for the graph projection: which entities and facts are new, changed, seen otherwise, or gone."""
     payloads = [{kind: part} for kind, listed in ids.items() for part in batches(listed, PAYLOAD_IDS)]
     await append(connection, TOPIC, payloads)

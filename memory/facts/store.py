@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import logging
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.database import Database
-from aegis.errors import NotFound
+from aegis.errors import IndexUnavailable, NotFound
 from aegis.scope import Scope
 from memory.facts import Entity, Fact, ScoredFact
+from memory.facts.index import FactIndex
 from memory.facts.loading import load_facts, named
+from memory.facts.points import spoken
 from memory.facts.rows import PAYLOAD_IDS, batches, column, tell_graph
 from memory.facts.tables import entities, facts
 from memory.facts.visibility import Epoch, Time, groups_of, mentioned, stated
@@ -23,6 +26,11 @@ from retrieval.ingestion.publishing import publications
 
 MAX_CANDIDATES = 400  # facts of the entities named in a question that are ranked
 MAX_EMBEDDED = 40  # best facts that are compared by embedding, too
+SHORTLIST = 30  # facts of each half of the index that are read
+MOST = 2000  # facts that are read for one question, at most
+COSINE = 0.5  # what nearness in meaning counts beside shared words
+
+logger = logging.getLogger(__name__)
 
 
 async def _end_of(connection: AsyncConnection, epoch: int) -> datetime | None:
@@ -32,12 +40,16 @@ async def _end_of(connection: AsyncConnection, epoch: int) -> datetime | None:
 
 
 class FactStore:
-    """`memory.facts.Facts`, over the relational tables."""
+    """`memory.facts.Facts`: found in the index, read from the tables. Without an index, or while it is not whole or
+    out of reach, the tables find them, too: the same facts, in more time."""
 
-    def __init__(self, database: Database, epoch: Epoch, embedder: Embedder | None = None) -> None:
+    def __init__(
+        self, database: Database, epoch: Epoch, embedder: Embedder | None = None, index: FactIndex | None = None
+    ) -> None:
         self._database = database
         self._epoch = epoch
         self._embedder = embedder
+        self._index = index
 
     async def search(
         self,
@@ -56,12 +68,55 @@ class FactStore:
                 known = await _end_of(connection, at)
             names = [*asked(query), *(SELF if speaks_of_self(query) else ())]
             about = await named(connection, groups_of(scope), names, at)
-            found = await self._touching(connection, scope, about, Time(at, as_of, known))
-        scores = overlap(query, [f"{fact.text} {fact.relation.replace('_', ' ').lower()}" for fact in found])
-        ranked = sorted(map(ScoredFact, found, scores), key=lambda scored: (-scored.score, scored.fact.id))
+        if not about:
+            return []
+        time = Time(at, as_of, known)
+        found = await self._indexed(scope, query, about, time, limit)
+        return (await self._scanned(scope, query, about, time) if found is None else found)[:limit]
+
+    async def _indexed(
+        self, scope: Scope, query: str, about: Sequence[Entity], time: Time, limit: int
+    ) -> list[ScoredFact] | None:
+        """None where the index cannot answer."""
+        if self._index is None or not self._index.complete():
+            return None
+        ends, groups, wanted = [entity.id for entity in about], groups_of(scope), max(limit, SHORTLIST)
+        while True:
+            try:
+                near = await self._index.facts(groups, query, time, ends, wanted)
+            except IndexUnavailable as error:
+                logger.warning("Facts are looked for in the tables: %s", error)
+                return None
+            found = await self._holding(scope, time, [each.id for each in near[:wanted]])
+            if len(found) >= limit or len(near) < wanted or wanted >= MOST:
+                break
+            wanted = min(MOST, wanted * 4)  # seldom: facts that were gone for some epochs between others
+        cosines = {each.id: each.cosine for each in near}
+        scored = zip(found, _overlaps(query, found), strict=True)
+        return _ranked(ScoredFact(fact, score + COSINE * cosines[fact.id]) for fact, score in scored)
+
+    async def _holding(self, scope: Scope, time: Time, ids: Sequence[str]) -> list[Fact]:
+        """Those of these that the tables say hold then."""
+        async with self._database.read() as connection:
+            return [
+                fact
+                for part in batches(ids)
+                for fact in await load_facts(
+                    connection,
+                    groups_of(scope),
+                    time.epoch,
+                    and_(facts.c.id.in_(part), time.condition()),
+                    as_of=time.as_of,
+                )
+            ]
+
+    async def _scanned(self, scope: Scope, query: str, about: Sequence[Entity], time: Time) -> list[ScoredFact]:
+        async with self._database.read() as connection:
+            found = await self._touching(connection, scope, about, time)
+        ranked = _ranked(map(ScoredFact, found, _overlaps(query, found)))
         if self._embedder is not None:
             ranked = await _nearest(self._embedder, query, ranked[:MAX_EMBEDDED])
-        return ranked[:limit]
+        return ranked
 
     async def entities_named(self, scope: Scope, names: Sequence[str]) -> list[Entity]:
         async with self._database.read() as connection:
@@ -146,5 +201,12 @@ async def _nearest(embedder: Embedder, query: str, ranked: Sequence[ScoredFact])
         return []
     vectors = await embedder.embed([query, *(scored.fact.text for scored in ranked)])
     near = (vectors[1:] @ vectors[0]).tolist()
-    added = [ScoredFact(old.fact, old.score + 0.5 * cosine) for old, cosine in zip(ranked, near, strict=True)]
-    return sorted(added, key=lambda scored: (-scored.score, scored.fact.id))
+    return _ranked(ScoredFact(old.fact, old.score + COSINE * cosine) for old, cosine in zip(ranked, near, strict=True))
+
+
+def _ranked(scored: Iterable[ScoredFact]) -> list[ScoredFact]:
+    return sorted(scored, key=lambda each: (-each.score, each.fact.id))
+
+
+def _overlaps(query: str, found: Sequence[Fact]) -> list[float]:
+    return overlap(query, [f"{fact.text} {spoken(fact.relation)}" for fact in found])

@@ -5,7 +5,7 @@ A row belongs to a group; a fact is seen while one of its evidence rows is, an e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -72,9 +72,14 @@ class Time:
     epoch: int
     as_of: datetime | None
     known: datetime | None
+    asked: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def moment(self) -> datetime:
+        return self.as_of or self.known or self.asked
 
     def condition(self) -> Any:
-        holds = true_at(self.as_of or self.known or datetime.now(UTC), self.known)
+        holds = true_at(self.moment, self.known)
         if self.known is not None:
             return and_(holds, learnt_by(self.known))
         return holds if self.as_of is not None else and_(holds, facts.c.expired_at.is_(None))

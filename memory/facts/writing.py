@@ -148,6 +148,7 @@ async def remove_episodes(connection: AsyncConnection, episode_ids: Sequence[str
         spoken_of |= set(await column(connection, named_in))
         for table, name in ((evidence, "episode_id"), (mentions, "episode_id"), (episodes, "id")):
             await connection.execute(delete(table).where(table.c[name].in_(part)))
+    await tell_graph(connection, entities=sorted(spoken_of), facts=sorted(touched))  # those that stay: seen otherwise
     gone = await drop_unsupported(connection, sorted(touched), sorted(spoken_of))
     await forget_sources(connection, gone, episode_ids)
     return len(gone)

@@ -23,6 +23,7 @@ from aegis.scope import Scope, Span, text_hash
 from aegis.settings import IngestionSettings
 from retrieval.blobs import Blobs
 from retrieval.catalogue import Catalogue
+from retrieval.chunk_points import ChunkPoints
 from retrieval.ingestion import Job, Upload
 from retrieval.ingestion.claims import Claims
 from retrieval.ingestion.intake import Intake
@@ -215,7 +216,8 @@ async def open_world(
     store, embedder = store or MemoryStore(), embedder or HashEmbedder()
     outbox, catalogue, blobs = Outbox(database), Catalogue(database), Blobs(str(folder / "blobs"))
     leases = Leases(database, replica) if replica else None
-    vectors = VectorProjection(database, outbox, store, embedder, KeywordEncoder(), leases, now)
+    points = ChunkPoints(database, store, embedder, KeywordEncoder())
+    vectors = VectorProjection(outbox, points, leases, now)
     versions = Versions(database, outbox, lambda: embedder, NoGraph(), now)
     publisher = Publisher(database, catalogue, outbox, leases, [vectors], now)
     jobs = JobTable(database, replica or "test", now)
