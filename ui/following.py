@@ -70,7 +70,7 @@ class Following:
                     await self._emitter.send_step(render.node(self._frame, number, step, over=True))
             await self._emitter.send_step(render.trail(self._frame, self._steps, over=True))
         await self._settle(turn)
-        if below := render.sources(self._frame, turn, self._followups):
+        for below in render.below(self._frame, turn, self._followups):
             await self._emitter.send_element(below)
         await self._emitter.send_step(render.run(self._frame, over=True))
 

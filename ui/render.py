@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 from inference.extractive import ExtractiveWriter
@@ -40,6 +41,7 @@ _LABELS: Mapping[str, tuple[str, str]] = {
     "recount": ("Telling from earlier turns", "Earlier turns"),
     "remember": ("Saving", "Saved"),
 }
+MOST_WAYS = 3  # drawn under an answer
 _TELLING = ("inventory", "recount", "converse", "abstain", "consult_graph", "retrieve")
 _OUTCOMES = {
     "stopped": "Stopped: this is as far as the answer had come.",
@@ -169,6 +171,30 @@ def _today(recalled: Mapping[str, Any]) -> Shown:
 _MARK = re.compile(r"\s*\[\d+\]")
 
 
+def graph(frame: Frame, turn: Turn) -> Shown | None:
+    """The element with what the graph led to: ways from name to name, and facts; None where it led to nothing."""
+    details = [step.get("detail") or {} for step in turn.steps]
+    paths = [way for detail in details for way in (detail.get("path") or [], *(detail.get("via") or ()))]
+    ways = [way for way in dict.fromkeys(map(_without_repeats, paths)) if len(way) > 1]
+    facts = {str(fact["fact_id"]): dict(fact) for detail in details for fact in detail.get("facts") or ()}
+    if turn.abstained or not (ways or facts):
+        return None
+    props = {"ways": [list(way) for way in ways][:MOST_WAYS], "facts": list(facts.values())}
+    return element(frame.part("graph"), frame.thread_id, "Graph", frame.part("answer"), props)
+
+
+def _without_repeats(way: Sequence[Any]) -> tuple[str, ...]:
+    """A step from one passage of a document to another of the same is none."""
+    return tuple(name for name, _ in groupby(map(str, way)))
+
+
+def below(
+    frame: Frame, turn: Turn, followups: Sequence[str] = (), recalled: Mapping[str, Any] | None = None
+) -> list[Shown]:
+    """The elements under an answer."""
+    return [shown for shown in (sources(frame, turn, followups, recalled), graph(frame, turn)) if shown]
+
+
 def _from_cache(turn: Turn) -> list[str]:
     if not turn.cached:
         return []
@@ -212,8 +238,7 @@ def turn_shown(turn: Turn, user: str, recalled: Mapping[str, Any] | None = None)
         steps.append(trail(frame, turn.steps, over=True))
         steps += [node(frame, number, step, over=True) for number, step in enumerate(turn.steps)]
     steps.append(answer(frame, final_text(turn)))
-    below = sources(frame, turn, recalled=recalled)
-    return steps, [below] if below else []
+    return steps, below(frame, turn, recalled=recalled)
 
 
 def _step(

@@ -95,8 +95,8 @@ def test_damage_is_said_and_mended(damage: Callable[[Path], None], site: Site, f
         eventually(lambda: _whole(client), 60)
         assert _answers(client) == filled[1]
         assert check(client, "vectors")["state"] == "up"
-        assert "The vector store is rebuilt" in site.said()
-        assert "Rebuilding the vector store" in site.said()
+        assert "The index vectors:wordllama-256 is rebuilt" in site.said()
+        assert "Rebuilding the index vectors:wordllama-256" in site.said()
     assert faults(site.folder) == []
     assert contents(site.folder) == before
 
@@ -108,7 +108,7 @@ def test_another_keyword_encoder_makes_the_index_anew(site: Site, filled: tuple[
     with site.running() as client:
         eventually(lambda: _whole(client), 60)
         assert f"keywords are made by {recorded['keywords']} now, they were made by of-old-1" in site.said()
-        assert "Rebuilding the vector store" in site.said()
+        assert "Rebuilding the index vectors:wordllama-256" in site.said()
         assert _answers(client) == filled[1]
     assert json.loads(noted.read_text()) == recorded
     assert faults(site.folder) == []

@@ -1,0 +1,62 @@
+"""What the graph led to, drawn under an answer, and facts that are put right there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.ui.site import Chat, Site
+
+pytestmark = pytest.mark.browser
+
+CHAIN = (
+    "# Chain\n\nMeridian Works uses Lantern Press. Lantern Press uses Copper Bay Bank. "
+    "Copper Bay Bank uses Tidewater Lab. Meridian Works owns Quarry Hill."
+)
+RELATED = "How is Meridian Works related to Tidewater Lab?"
+
+
+def _ingest(site: Site) -> None:
+    body = {"documents": [{"source": "chain.md", "text": CHAIN, "title": "<img src=x onerror=alert(1)> Chain"}]}
+    job = site.api.post("/api/v1/retrieval/ingest", json=body).raise_for_status().json()["job_id"]
+    site.wait(lambda: site.api.get(f"/api/v1/retrieval/jobs/{job}").json()["state"] == "done", 60)
+
+
+def test_the_way_is_drawn_and_facts_are_put_right_from_the_page(chat: Chat, site: Site, tmp_path: Path) -> None:
+    _ingest(site)
+    chat.open().ask(RELATED).idle()
+    picture = chat.answers.last.locator(".aegis-ways svg")
+    expect(picture).to_be_visible()
+    names = picture.locator("text").all_text_contents()
+    assert names[:4] == ["Meridian Works", "Lantern Press", "Copper Bay Bank", "Tidewater Lab"]
+    assert "Meridian Works → Lantern Press" in (picture.get_attribute("aria-label") or "")
+    facts = chat.answers.last.locator(".aegis-graph li")
+    chat.answers.last.locator(".aegis-graph summary").click()
+    chat.page.screenshot(path=str(tmp_path / "graph.png"))
+    expect(facts.filter(has_text="Meridian Works uses Lantern Press.")).to_be_visible()
+
+    wrong = facts.filter(has_text="Lantern Press uses Copper Bay Bank.")
+    wrong.get_by_role("button", name="Correct").click()
+    wrong.locator("input").fill("Lantern Press uses Copper Bay Trust.")
+    wrong.get_by_role("button", name="Save").click()
+    expect(facts.filter(has_text="Copper Bay Trust")).to_contain_text("Corrected.")
+
+    denied = facts.filter(has_text="Copper Bay Bank uses Tidewater Lab.")
+    denied.get_by_role("button", name="That is wrong").click()
+    expect(denied).to_contain_text("Forgotten")
+    confirmed = facts.filter(has_text="Meridian Works uses Lantern Press.")
+    confirmed.get_by_role("button", name="Right").click()
+    expect(confirmed).to_contain_text("Confirmed.")
+    chat.page.screenshot(path=str(tmp_path / "corrected.png"))
+
+    found = site.api.post("/api/v1/memory/search", json={"query": "Lantern Press, Copper Bay Bank", "limit": 50}).json()
+    told = {fact["text"]: fact for fact in found["facts"]}
+    assert "Lantern Press uses Copper Bay Trust." in told
+    assert "Copper Bay Bank uses Tidewater Lab." not in told
+    assert "Lantern Press uses Copper Bay Bank." not in told
+
+    chat.page.reload()
+    expect(chat.answers.last.locator(".aegis-ways svg")).to_be_visible()  # history shows it, too
+    expect(chat.page.locator("img[src='x']")).to_have_count(0)
