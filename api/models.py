@@ -24,7 +24,8 @@ async def models(scope: deps.ScopeOf, writer: WriterOf) -> Response:
     status = writer.status()
     used = [asdict(each) | {"share": round(each.share, 4)} for each in await writer.budgets.used(scope.user)]
     servers = [asdict(server) for server in status.servers]
-    warnings = await writer.warnings(scope.user)
+    missing = [writer.missing_prices] if writer.missing_prices else []
+    warnings = [*missing, *await writer.budget_warnings(scope.user)]
     told = {"answers": writer.name, "advice": status.advice, "clouds": writer.clouds, "warnings": warnings}
     return Json(told | {"servers": servers, "budgets": used})
 

@@ -74,12 +74,17 @@ class RoutedWriter:
         ready = ((source, model) for source, model in asked if model and (not source.paid or model in self._prices))
         return [f"{model} at {source.name}" for source, model in ready] if self._cloud.allowed else []
 
-    async def warnings(self, user: str) -> list[str]:
-        """What an operator or reader should know of money: models without a price, budgets that are nearly spent."""
-        if not self._cloud.allowed or not any(source.paid for source in self._sources):
-            return []
-        missing = f"No price for {', '.join(self._unpriced)}: not asked. {price_advice(self._unpriced)}"
-        return [*([missing] if self._unpriced else []), *await self.budgets.warnings(user)]
+    @property
+    def missing_prices(self) -> str:
+        """Which cloud models are not asked because nobody has said what they cost, and the setting; mostly empty."""
+        if not (self._cloud.allowed and self._unpriced):
+            return ""
+        return f"No price for {', '.join(self._unpriced)}: not asked. {price_advice(self._unpriced)}"
+
+    async def budget_warnings(self, user: str) -> list[str]:
+        """Budgets that are nearly or wholly spent, where any can be."""
+        paid = self._cloud.allowed and any(source.paid for source in self._sources)
+        return await self.budgets.warnings(user) if paid else []
 
     def window(self, role: ModelRole = "generation") -> int:
         """Tokens, by our careful estimate, that fit the model which would be asked first."""
@@ -261,8 +266,8 @@ async def open_writer(
         if any(source.paid for source in sources):
             await budgets.abandon()
         writer = RoutedWriter(ollama, sources, ExtractiveWriter(embed), budgets, settings.cloud, unpriced(settings))
-        for warning in await writer.warnings(""):
-            logger.warning("%s", warning)
+        if writer.missing_prices:
+            logger.warning("%s", writer.missing_prices)
         yield writer
 
 

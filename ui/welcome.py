@@ -52,6 +52,8 @@ async def notices(_: Request) -> Response:
         found.append({"kind": "samples", "text": "The sample documents are being taken in; this takes a few seconds."})
     if advice := services.writer.status().advice:
         found.append({"kind": "model", "text": "Answers are made of sentences from the documents.", "advice": advice})
-    for warning in await services.writer.warnings((await viewer.scope()).user):
+    if missing := services.writer.missing_prices:
+        found.append({"kind": "price", "text": missing})
+    for warning in await services.writer.budget_warnings((await viewer.scope()).user):
         found.append({"kind": "money", "text": warning})
     return JSONResponse({"notices": found}, headers={"Cache-Control": "no-store"})
