@@ -58,16 +58,16 @@ async def served(tmp_path: Path) -> AsyncGenerator[tuple[httpx.AsyncClient, Any]
         }
         settings = Settings(_env_file=None, **given)  # pyright: ignore[reportCallIssue]  # pydantic-settings' own
         app = create_app()
-        async with opened(app, settings), _client(app) as client:
-            await _ingested(client)
+        async with opened(app, settings), within(app) as client:
+            await ingested(client)
             yield client, models
 
 
-def _client(app: Any) -> httpx.AsyncClient:
+def within(app: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8000", timeout=60)
 
 
-async def _ingested(client: httpx.AsyncClient) -> None:
+async def ingested(client: httpx.AsyncClient) -> None:
     async with asyncio.timeout(120):
         while True:
             jobs = (await client.get("/api/v1/retrieval/jobs")).json()["jobs"]
