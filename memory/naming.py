@@ -136,7 +136,7 @@ def speaks_of_self(question: str) -> bool:
 
 def _may_be_asked(first: Word, last: Word, size: int) -> bool:
     if last.text.casefold() in STARTS_NO_NAME and size > 1:
-        return False
+        return last.text == "I" and first.capitalised  # the first of that name: "Juan Carlos I"
     if size == 1:
         return first.text.casefold() not in STARTS_NO_NAME and (first.capitalised or len(first.text) > 3)
     return True
