@@ -260,6 +260,7 @@ async def test_killed_while_moving_nothing_is_lost_or_left_over(tmp_path: Path, 
     process.stdout.close()
     async with open_database(SQLiteSettings(), tmp_path) as database:
         kept = tiers(database, tmp_path)
+        await Blobs(str(tmp_path / "blobs")).sweep(0.0)  # files that were being written, as at a start
         for conversation, turns_told in told.items():
             assert await kept.history(ANN, conversation) == turns_told
         await kept._archive.sweep(timedelta(days=-1))  # pyright: ignore[reportPrivateUsage]  # as at a start
