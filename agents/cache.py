@@ -138,7 +138,7 @@ class FromCache:
     ) -> tuple[Entry | None, str]:
         entry = await self.cache.exact(lookup["id"])
         if entry is not None and await self._told(entry, context.scope):
-            same, outcome = await self._compared(entry, state, context, search)
+            same, outcome = await self._compared(entry, state, context, search, lookup["by"])
             if same is not None:
                 return same, outcome
         return await self._near(state, context, lookup, search), "near"
@@ -152,7 +152,7 @@ class FromCache:
         return False
 
     async def _compared(
-        self, entry: Entry, state: State, context: Context, search: _Search
+        self, entry: Entry, state: State, context: Context, search: _Search, by: str
     ) -> tuple[Entry | None, str]:
         epoch = await self._epoch(state, context)
         # Facts change without an epoch: those that people's conversations tell, and those that end with time.
@@ -161,7 +161,7 @@ class FromCache:
         fresh = await search.found()
         if INDEX_NOTE in fresh.get("notes", ()) or GRAPH_NOTE in fresh.get("notes", ()):
             return None, ""
-        if await self._same(entry, fresh, context.scope):
+        if await self._same(entry, fresh, context.scope) and await self._written_alike(entry, state, context, by):
             return await self.cache.stamp(entry, epoch), "compared"
         if entry.epoch <= epoch:
             telemetry.CACHED.labels("outdated").inc()
@@ -207,6 +207,8 @@ class FromCache:
         return await judge(question, cited, self.embed) >= ENOUGH
 
     async def _written_alike(self, entry: Entry, state: State, context: Context, by: str) -> bool:
+        """Extracts are chosen by the scores of passages, too, which other documents move: the same passages may be
+        quoted otherwise. Asked again, a language model would see the same."""
         if self.written is None or not by.startswith(ExtractiveWriter.name):
             return True
         anew = await self.written(state, context)
