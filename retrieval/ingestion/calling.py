@@ -18,6 +18,7 @@ from aegis.settings import RedisSettings
 STREAM = "ingestion"  # under our prefix
 TASK = "work"
 LIMIT = 1000  # calls kept
+BLOCK = 2000  # milliseconds that a read waits for a call
 PAUSE = 5.0  # seconds between attempts at a Redis that is away
 
 logger = logging.getLogger(__name__)
@@ -107,8 +108,10 @@ def _broker(settings: RedisSettings, work: Callable[[str], Awaitable[None]]) -> 
         consumer_id="0",  # calls from before the first worker count as well
         maxlen=LIMIT,
         unacknowledged_lock_timeout=10,
+        xread_block=BLOCK,
         xread_count=1,  # a worker takes no call that another could answer now
         socket_connect_timeout=settings.timeout,
+        socket_timeout=settings.timeout + BLOCK / 1000,  # a Redis that falls silent is no reason to wait for ever
         retry=Retry(NoBackoff(), 0),
     )
 

@@ -65,7 +65,7 @@ async def test_calls_go_on_when_redis_is_back() -> None:
         await asyncio.sleep(0.5)
         for name in ("first", "second"):
             with running_redis(port):
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(90):
                     while name not in told:
                         caller.call(name)
                         await asyncio.sleep(0.5)
