@@ -140,7 +140,7 @@ async def test_another_server_on_the_port_is_no_ollama(ollama_like: OllamaLike) 
 
 @pytest.mark.servers
 async def test_the_real_server_cuts_in_silence_and_we_notice(ollama_url: str) -> None:
-    async with writer(ollama_url, "tiny", num_ctx=1024, timeout=60.0, first_token_timeout=60.0) as model:
+    async with writer(ollama_url, "tiny", num_ctx=1024, timeout=240.0, first_token_timeout=240.0) as model:
         with pytest.raises(ModelFailed, match="cut"):
             await written(model, WriteRequest("q", [], [ChatMessage("user", "word " * 1500)]))
 

@@ -34,7 +34,7 @@ def real() -> Generator[OllamaReal]:
 
 
 def settings(real: OllamaReal, **more: object) -> dict[str, object]:
-    return {"url": real.url, "model": MODEL, "num_ctx": 2048, "timeout": 60, "first_token_timeout": 30, **more}
+    return {"url": real.url, "model": MODEL, "num_ctx": 2048, "timeout": 240, "first_token_timeout": 120, **more}
 
 
 async def answered(writer: RoutedWriter, request: WriteRequest = SHORT) -> list[Piece]:

@@ -63,8 +63,10 @@ def test_a_conversation_is_private_until_its_switch_is_used(chat: Chat, site: Si
     expect(switch).to_have_attribute("aria-checked", "true")
     expect(switch).to_contain_text("gpt-4o-mini at openai")
 
-    chat.ask(QUESTION + " Answer anew.").idle()
+    chat.ask(QUESTION + " Answer anew.")
     told = chat.answers.last.locator(".aegis-told")
+    expect(chat.answers).to_have_count(2)
+    expect(told).to_be_visible()  # the turn is over
     turn = site.conversation(chat.conversation_id)["turns"][-1]
     assert len(cloud.chats) == 1
     assert turn["model"] == "gpt-4o-mini"
@@ -76,7 +78,9 @@ def test_a_conversation_is_private_until_its_switch_is_used(chat: Chat, site: Si
 
     switch.click()
     expect(switch).to_have_attribute("aria-checked", "false")
-    chat.ask(QUESTION + " Once more.").idle()
+    chat.ask(QUESTION + " Once more.")
+    expect(chat.answers).to_have_count(3)
+    expect(chat.answers.last).to_contain_text("is private")
     assert len(cloud.chats) == 1
 
 
