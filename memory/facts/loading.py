@@ -31,7 +31,8 @@ async def load_facts(
 ) -> list[Fact]:
     """Visible facts that meet the condition, in order of id, with the evidence that is visible."""
     seen = stated(epoch, as_of)
-    query = select(facts).where(facts.c.group_id.in_(group_ids), condition, seen).order_by(facts.c.id)
+    mine = func.coalesce(facts.c.group_id, "").in_(group_ids)  # or SQLite reads the whole group by its index
+    query = select(facts).where(mine, condition, seen).order_by(facts.c.id)
     rows = list((await connection.execute(query.limit(limit))).mappings())
     ends = await load_entities(connection, {row[end] for row in rows for end in ("source_id", "target_id")})
     proofs = await _evidence(connection, [row["id"] for row in rows], epoch)
@@ -107,7 +108,7 @@ async def named(connection: AsyncConnection, group_ids: Sequence[str], keys: Seq
     by_alias = select(aliases.c.entity_id).where(aliases.c.group_id.in_(group_ids), aliases.c.key.in_(keys))
     query = (
         select(entities.c.id, entities.c.name, entities.c.labels)
-        .where(entities.c.id.in_(union_all(by_key, by_alias)), entities.c.group_id.in_(group_ids), mentioned(epoch))
+        .where(entities.c.id.in_(union_all(by_key, by_alias)), mentioned(epoch))
         .order_by(func.length(entities.c.key).desc(), entities.c.id)
         .limit(MAX_NAMED)
     )
