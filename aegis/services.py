@@ -27,7 +27,7 @@ from aegis.database.signals import NoSignals, Signals
 from aegis.errors import AegisError, ConfigurationError, Unavailable
 from aegis.facts import FactPlace, open_facts
 from aegis.folder import holder_of, own_folder, record_format, share_folder
-from aegis.garbage import set_apart
+from aegis.garbage import give_back, set_apart
 from aegis.index import Opener, open_index
 from aegis.scope import new_id
 from aegis.settings import (
@@ -229,7 +229,8 @@ async def open_services(
         await upgrade(database)
         telemetry.LONGEST_WRITE.forget()  # making the tables held up nobody
         services = await _composed(settings, command, database, stack)
-        stack.push_async_callback(_cancelled, asyncio.create_task(telemetry.watch_loop()))
+        for work in (telemetry.watch_loop(), give_back()):
+            stack.push_async_callback(_cancelled, asyncio.create_task(work))
         _current = services
         try:
             with set_apart(), traced(__version__):

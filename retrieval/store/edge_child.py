@@ -25,6 +25,7 @@ from uuid import uuid4
 
 import qdrant_edge as edge
 
+from retrieval.store.unmapping import let_go
 from retrieval.store.writeback import written_back
 
 HEADER = struct.Struct("<II")
@@ -103,6 +104,7 @@ class Shard:
             self._check_searches()
         self.engine.flush()
         self.unindexed = _appendable_points(self.folder / "shard")
+        let_go(self.folder)
         return self.unindexed
 
     def close(self) -> None:
@@ -297,7 +299,8 @@ class Shard:
     # Building an index, on a copy
 
     def copy(self, source: str, target: str) -> None:
-        shutil.copytree(Path(source) / "shard", Path(target) / "shard")
+        passing = shutil.ignore_patterns(".atomicwrite*")  # the engine's own, gone in a moment
+        shutil.copytree(Path(source) / "shard", Path(target) / "shard", ignore=passing)
         shutil.copy2(Path(source) / "about.json", Path(target) / "about.json")
 
     def optimize(self, folder: str, dimensions: int, fields: dict[str, str]) -> None:
