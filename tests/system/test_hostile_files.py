@@ -29,7 +29,7 @@ REASONS = {
     "broken.pdf": "damaged",
     "binary.txt": "binary",
     "program.md": "program",
-    "picture.txt": "image",
+    "picture.txt": "PNG picture",
     "huge.txt": "300,000,000 bytes; at most 100,000,000",
     "nowhere.txt": "leads nowhere",
     "pipe.txt": "pipe",
