@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
+from contextlib import closing
 from pathlib import Path
 
 EVERY = 1.0  # seconds
 PASSES = 3  # what was written during one pass is copied by the next: an empty log starts again from its beginning
+LONG = 10_000  # pages of 4 KB, above which writers are held for the last few of them, and the log is cut
+TRIES = 20  # to find a moment between two writers, and without a reader of what is older
+PATIENCE = 0.02  # seconds for which one try may hold the writers up
 NO_CHECKPOINT = "wal_autocheckpoint=0"  # for those who write
 
 
@@ -45,12 +50,15 @@ class Checkpoints:
 
 
 def _checkpoint(file: Path) -> None:
-    connection = sqlite3.connect(file, isolation_level=None)
-    try:
+    with closing(sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous=FULL").close()
+        log = 0
         for _ in range(PASSES):
             _, log, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             if log == copied:
+                break
+        for _ in range(TRIES if log > LONG else 0):
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
                 return
-    finally:
-        connection.close()
+            time.sleep(PATIENCE)

@@ -120,3 +120,30 @@ async def test_the_log_is_copied_into_the_file_beside_the_writers(store: Databas
         _, left, copied = another.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     assert left == copied < 100  # it began again from the start
     assert log.stat().st_size == grown
+
+
+async def test_the_log_is_bounded_though_somebody_always_writes_and_reads(
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "LONG", 500)
+    written_bytes, number = 0, 0
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 4 * checkpoints.EVERY
+
+    async def reading() -> None:
+        while loop.time() < until:
+            async with store.read() as connection:
+                await connection.execute(select(func.count()).select_from(things))
+                await asyncio.sleep(0.01)
+
+    async def writing() -> None:
+        nonlocal number, written_bytes
+        while loop.time() < until:
+            number += 1
+            await written(store, [{"id": number, "name": "x" * 50_000}])
+            written_bytes += 50_000
+            await asyncio.sleep(0.002)  # SQLite is held for most of the time, not for all of it
+
+    await asyncio.gather(reading(), reading(), writing())
+    log = (tmp_path / "aegis.sqlite-wal").stat().st_size
+    assert log < written_bytes * 0.7, (log, written_bytes)

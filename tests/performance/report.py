@@ -21,6 +21,7 @@ TITLES = {
     "extractive": "Answers quoted (no model)",
     "ollama": "Answers from a server that speaks Ollama's protocol",
 }
+SHORT = 60.0  # seconds of a scenario of `make load-short`
 TARGETS = """| Aim | Measured |
 |---|---|"""
 
@@ -39,8 +40,10 @@ def written(results: Mapping[str, Any], memory: Mapping[str, Any] | None, docs: 
 def _head(results: Mapping[str, Any]) -> Iterator[str]:
     machine = results["machine"]
     yield "# Performance\n"
+    longest = max((one["seconds"] for profile in results["profiles"].values() for one in profile.values()), default=0)
+    command = "`make load`" if longest > SHORT else "`make load-short` (a minute of each scenario, not five)"
     yield (
-        "Made by `make load` and `python -m tests.performance.report`; every figure was measured in one run, with the "
+        f"Made by {command} and `python -m tests.performance.report`; every figure was measured in one run, with the "
         "load generator on the same machine.\n"
     )
     yield "| | |\n|---|---|"
