@@ -5,6 +5,7 @@ Left to SQLite, every thousandth page of the log makes some commit copy all of t
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -17,6 +18,8 @@ LONG = 10_000  # pages of 4 KB, above which writers are held for the last few of
 TRIES = 20  # to find a moment between two writers, and without a reader of what is older
 PATIENCE = 0.02  # seconds for which one try may hold the writers up
 NO_CHECKPOINT = "wal_autocheckpoint=0"  # for those who write
+
+logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -41,16 +44,22 @@ class Checkpoints:
         self._commits.set()
 
     def _run(self) -> None:
+        failed = False
         while self._commits.wait() and not self._end.wait(EVERY):
             self._commits.clear()
             try:
                 _checkpoint(self._file)
-            except sqlite3.Error:  # a full disk: the next commit says so; the log waits
+                failed = False
+            except sqlite3.Error as error:  # nothing is lost: it stays in the log, and is tried again
+                if not failed:
+                    logger.warning("SQLite's log cannot be copied into its file and grows meanwhile: %s", error)
+                failed = True
                 self._commits.set()
 
 
 def _checkpoint(file: Path) -> None:
-    with closing(sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)) as connection:
+    place = f"{file.resolve().as_uri()}?mode=rw"  # a file that is not there is not made
+    with closing(sqlite3.connect(place, uri=True, timeout=PATIENCE, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous=FULL").close()
         log = 0
         for _ in range(PASSES):

@@ -147,3 +147,19 @@ async def test_the_log_is_bounded_though_somebody_always_writes_and_reads(
     await asyncio.gather(reading(), reading(), writing())
     log = (tmp_path / "aegis.sqlite-wal").stat().st_size
     assert log < written_bytes * 0.7, (log, written_bytes)
+
+
+async def test_a_log_that_cannot_be_copied_is_told_once_and_nothing_is_lost(
+    store: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_: Path) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(checkpoints, "_checkpoint", full)
+    monkeypatch.setattr(checkpoints, "EVERY", 0.05)
+    await written(store, rows(0, 3))
+    await asyncio.sleep(checkpoints.EVERY + 1.3)  # the wait that has begun is a long one
+    assert [record.message for record in caplog.records if "disk is full" in record.message] == [
+        "SQLite's log cannot be copied into its file and grows meanwhile: database or disk is full"
+    ]
+    assert await count(store) == 3

@@ -26,7 +26,7 @@ from prometheus_client.metrics import Counter, Gauge, Histogram
 from aegis.settings import Settings
 from api.app import create_app, opened
 from evals.bench.comparison import ratio
-from tests.performance.test_counts import ingested, within
+from tests.performance.inside import ingested, within
 
 RECORDING = ((Counter, "inc"), (Gauge, "set"), (Gauge, "inc"), (Gauge, "dec"), (Histogram, "observe"))
 KINDS = {"search": "/api/v1/retrieval/search", "chat": "/api/v1/chat"}

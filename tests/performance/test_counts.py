@@ -5,7 +5,6 @@ A regression shows here on any machine, however busy. AEGIS_ARTEFACTS: a folder 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import tracemalloc
@@ -22,6 +21,7 @@ from sqlalchemy import Engine, event
 
 from aegis.settings import Settings
 from api.app import create_app, opened
+from tests.performance.inside import ingested, within
 from tests.servers.ollama import running_ollama_like
 
 QUESTIONS = ("What is the outbox for?", "How are citations verified?", "What does a backup hold?")
@@ -61,20 +61,6 @@ async def served(tmp_path: Path) -> AsyncGenerator[tuple[httpx.AsyncClient, Any]
         async with opened(app, settings), within(app) as client:
             await ingested(client)
             yield client, models
-
-
-def within(app: Any) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8000", timeout=60)
-
-
-async def ingested(client: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(120):
-        while True:
-            jobs = (await client.get("/api/v1/retrieval/jobs")).json()["jobs"]
-            ready = (await client.get("/health/ready")).status_code == 200
-            if ready and jobs and all(job["state"] == "done" for job in jobs):
-                return
-            await asyncio.sleep(0.2)
 
 
 @contextmanager
