@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 READY_SECONDS = 60
+TYPED_AGAIN = 8
 
 
 @dataclass
@@ -129,9 +130,18 @@ class Chat:
         return self
 
     def type(self, text: str) -> None:
-        self.page.locator("#chat-input").click()
-        self.page.keyboard.insert_text(text)
-        expect(self.page.locator("#chat-submit, #stop-button").first).to_be_enabled()
+        """Type `text` until it stands there and can be sent: a page that is still opening a conversation replaces its
+        box, and a person types again."""
+        ready = self.page.locator("#chat-submit:enabled, #stop-button:enabled").first
+        for _ in range(TYPED_AGAIN):
+            self.page.locator("#chat-input").click()
+            self.page.keyboard.press("Control+A")
+            self.page.keyboard.insert_text(text)
+            with suppress(AssertionError):
+                expect(ready).to_be_visible(timeout=3_000)
+                return
+        box = self.page.locator("#chat-input")
+        raise AssertionError(f"{box.inner_text()!r} cannot be sent: {self.page.locator('body').aria_snapshot()}")
 
     def attach(self, name: str, data: bytes, kind: str = "text/markdown") -> None:
         chosen = {"name": name, "mimeType": kind, "buffer": data}
