@@ -75,7 +75,10 @@ class Recall:
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         context, question = runtime.context, _plain(state["question"])
-        asked = classify(state["question"]) == "recall"
+        route = classify(state["question"])
+        if route == "dispute":
+            return {"recalled": []}
+        asked = route == "recall"
         own = await self._own(context, state["question"], strict=not asked)
         if not asked:
             return {"recalled": [], "facts": own} if own else {"recalled": []}

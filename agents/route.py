@@ -14,6 +14,7 @@ from typing import Any
 
 from langgraph.runtime import Runtime
 
+from agents.dispute import disputes
 from agents.inventory import understood
 from agents.rows import RowCounter
 from agents.state import Context, Route, State
@@ -174,6 +175,8 @@ _BOUND, _CONTENT = re.compile(_LIMIT), re.compile(_ABOUT_CONTENT)
 
 
 def classify(question: str) -> Route:
+    if disputes(question):
+        return "dispute"
     text = " ".join(question[:READ_CHARS].lower().replace("’", "'").split())
     while greeting := _HELLO.match(text):
         text = text[greeting.end() :]
@@ -212,6 +215,8 @@ class Router:
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         route = classify(state["question"])
+        if route == "dispute":
+            return {"route": route}
         if state.get("facts"):  # the person said it: what documents say is another memory
             return {"route": "recall"}
         if only_states(state["question"]):

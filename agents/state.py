@@ -20,9 +20,10 @@ from memory.facts import Memory
 TOP_K = 8  # passages a search of a run brings, unless the request says
 MOST_FOUND = 40  # hits a run carries, over all its attempts
 
-Route = Literal["retrieve", "relate", "converse", "inventory", "recall"]
+Route = Literal["retrieve", "relate", "converse", "inventory", "recall", "dispute"]
 """retrieve: look in documents; relate: documents and graph, several hops; converse: small talk, no retrieval;
-inventory: counted in the catalogue; recall: asks about this conversation or earlier ones."""
+inventory: counted in the catalogue; recall: asks about this conversation or earlier ones; dispute: says that the
+answer before is wrong."""
 
 
 @dataclass(frozen=True, slots=True)

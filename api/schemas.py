@@ -298,6 +298,16 @@ class OfferAnswer(Answer):
     reason: str
 
 
+class UsedFact(Answer):
+    """A fact that led to an answer; `text` may be cut. PATCH on `memory/facts/{fact_id}` puts it right."""
+
+    fact_id: str
+    text: str
+    memory: Literal["documents", "conversations"] = "documents"
+    chunk_id: str = ""
+    said: str = ""  # when, of what the person said
+
+
 class ChatAnswer(Answer):
     """`cost` in US dollars; `first_token_ms` from the call of the model, null where none wrote."""
 
@@ -320,6 +330,7 @@ class ChatAnswer(Answer):
     epoch: int
     notes: list[str]
     cached: CachedAnswer | None = None
+    facts: list[UsedFact] = []
 
 
 class MetadataEvent(BaseModel):

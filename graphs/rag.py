@@ -7,7 +7,7 @@
                                  |        ^                     +-> rewrite -> (retrieve, consult_graph)
                                  |        '---------------------'
                                  |                              '-> abstain -> remember
-                                 '-> converse | inventory | recount -> remember
+                                 '-> converse | inventory | recount | dispute -> remember
 
 Every route ends in an answer or an explicit abstention. `search` is the part between `route` and the answer alone: what
 the answer cache runs again, to see whether an answer would rest on the same sources.
@@ -46,6 +46,7 @@ class Nodes:
     converse: Node
     inventory: Node
     recount: Node
+    dispute: Node
     remember: Node
 
 
@@ -85,11 +86,14 @@ def build(nodes: Nodes, scopes: Scopes, *, rewrites: int = 1) -> Graph:
         ("converse", "remember"),
         ("inventory", "remember"),
         ("recount", "remember"),
+        ("dispute", "remember"),
         ("remember", END),
     ):
         graph.add_edge(start, end)
     graph.add_conditional_edges("cache", _known, ["remember", "route"])
-    graph.add_conditional_edges("route", _ways, ["retrieve", "consult_graph", "converse", "inventory", "recount"])
+    graph.add_conditional_edges(
+        "route", _ways, ["retrieve", "consult_graph", "converse", "inventory", "recount", "dispute"]
+    )
     return graph
 
 
@@ -129,7 +133,7 @@ def _known(state: State) -> str:
 
 def _ways(state: State) -> Sequence[str]:
     route = state.get("route", "retrieve")
-    if route in ("converse", "inventory"):
+    if route in ("converse", "inventory", "dispute"):
         return [route]
     return ["recount"] if route == "recall" else _searches(state)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 SHOWN_HITS = 5
-SHOWN_FACTS = 5
+SHOWN_FACTS = 10
 SHOWN_CHARS = 300
 
 Changes = Mapping[str, Any]
@@ -61,6 +61,7 @@ def _routed(changes: Changes) -> str:
         "converse": "Small talk",
         "inventory": "Count in the catalogue",
         "recall": "Look in our conversations",
+        "dispute": "Look at what the answer before rested on",
     }[changes["route"]]
 
 
@@ -112,5 +113,6 @@ _SUMMARIES: Mapping[str, Callable[[Changes], str]] = {
     "inventory": lambda changes: "Declined" if changes.get("abstained") else "Counted",
     "converse": lambda _: "Answered without looking anything up",
     "recount": lambda changes: "Nothing to tell" if changes.get("abstained") else "Told from earlier turns",
+    "dispute": lambda changes: f"{_count(len(changes.get('facts', ())), 'fact')} to be put right",
     "remember": lambda _: "Saved",
 }

@@ -14,6 +14,7 @@ from agents.cache import Again, FromCache, KeepAnswer, Lookup
 from agents.condense import Condense
 from agents.consult_graph import ConsultGraph
 from agents.converse import Converse
+from agents.dispute import Dispute
 from agents.generate import Generate
 from agents.ground import Ground
 from agents.inventory import Inventory
@@ -61,6 +62,7 @@ def nodes_of(services: Services, clock: Callable[[], datetime]) -> Nodes:
         converse=Converse(),
         inventory=Inventory(catalogue, services.facts, clock),
         recount=Recount(),
+        dispute=Dispute(conversations, services.facts),
         remember=Remember(conversations),
     )
 

@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import Any
 
 from inference.extractive import ExtractiveWriter
-from memory.conversations import Turn
+from memory.conversations import Turn, facts_of
 from ui import markup
 
 ASSISTANT = "AegisRAG"
@@ -39,10 +39,11 @@ _LABELS: Mapping[str, tuple[str, str]] = {
     "inventory": ("Counting in the catalogue", "Catalogue"),
     "converse": ("Answering", "Small talk"),
     "recount": ("Telling from earlier turns", "Earlier turns"),
+    "dispute": ("Looking at what the answer rested on", "Said to be wrong"),
     "remember": ("Saving", "Saved"),
 }
 MOST_WAYS = 3  # drawn under an answer
-_TELLING = ("inventory", "recount", "converse", "abstain", "consult_graph", "retrieve")
+_TELLING = ("inventory", "recount", "dispute", "converse", "abstain", "consult_graph", "retrieve")
 _OUTCOMES = {
     "stopped": "Stopped: this is as far as the answer had come.",
     "failed": "This answer failed before it was complete.",
@@ -176,10 +177,10 @@ def graph(frame: Frame, turn: Turn) -> Shown | None:
     details = [step.get("detail") or {} for step in turn.steps]
     paths = [way for detail in details for way in (detail.get("path") or [], *(detail.get("via") or ()))]
     ways = [way for way in dict.fromkeys(map(_without_repeats, paths)) if len(way) > 1]
-    facts = {str(fact["fact_id"]): dict(fact) for detail in details for fact in detail.get("facts") or ()}
+    facts = facts_of(turn)
     if turn.abstained or not (ways or facts):
         return None
-    props = {"ways": [list(way) for way in ways][:MOST_WAYS], "facts": list(facts.values())}
+    props = {"ways": [list(way) for way in ways][:MOST_WAYS], "facts": facts, "open": turn.route == "dispute"}
     return element(frame.part("graph"), frame.thread_id, "Graph", frame.part("answer"), props)
 
 

@@ -220,7 +220,15 @@ def told(turn: Turn) -> dict[str, Any]:
         "epoch": turn.epoch,
         "notes": list(turn.notes),
         "cached": dict(turn.cached) if turn.cached else None,
+        "facts": facts_of(turn),
     }
+
+
+def facts_of(turn: Turn) -> list[dict[str, Any]]:
+    """Facts that the answer was found with, each once: fact_id, text (its beginning), memory, chunk_id, and said, where
+    the person said it."""
+    shown = (fact for step in turn.steps for fact in (step.get("detail") or {}).get("facts") or ())
+    return list({str(fact["fact_id"]): dict(fact) for fact in shown}.values())
 
 
 def title_of(question: str) -> str:

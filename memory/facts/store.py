@@ -17,7 +17,7 @@ from memory.facts.index import FactIndex
 from memory.facts.loading import load_facts, named
 from memory.facts.points import spoken
 from memory.facts.rows import PAYLOAD_IDS, batches, column, tell_graph
-from memory.facts.tables import entities, facts
+from memory.facts.tables import entities, evidence, facts
 from memory.facts.visibility import Epoch, Time, groups_of, mentioned, stated
 from memory.facts.wording import overlap
 from memory.naming import SELF, asked, key, speaks_of_self
@@ -138,6 +138,16 @@ class FactStore:
                 for fact in await load_facts(connection, groups_of(scope), at, facts.c.id.in_(part))
             }
         return [found[identifier] for identifier in ids if identifier in found]
+
+    async def stated_at(self, scope: Scope, places: Sequence[tuple[str, int, int]]) -> list[Fact]:
+        """Facts that the scope sees, by where they are stated: (chunk, start, end), in order of the places."""
+        found: dict[str, None] = {}
+        async with self._database.read() as connection:
+            for chunk, start, end in places:
+                here = (evidence.c.episode_id == chunk, evidence.c.start < end, evidence.c.end > start)
+                query = select(evidence.c.fact_id).where(*here).order_by(evidence.c.start, evidence.c.fact_id)
+                found |= dict.fromkeys(await column(connection, query))
+        return await self.facts(scope, list(found)) if found else []
 
     async def page(self, scope: Scope, *, after: str = "", limit: int = 100) -> list[Fact]:
         at = await self._at(None)

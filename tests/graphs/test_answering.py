@@ -31,6 +31,7 @@ from agents.cache import FromCache, KeepAnswer, Lookup
 from agents.condense import Condense
 from agents.consult_graph import GRAPH_NOTE, ConsultGraph
 from agents.converse import Converse
+from agents.dispute import NONE_YET, Dispute
 from agents.generate import Generate
 from agents.ground import Ground
 from agents.inventory import Inventory
@@ -131,6 +132,18 @@ class Documents:
         return {"documents": len(self.known), "chunks": len(self.known)}
 
 
+OWNS = Fact(
+    "f1",
+    OWNER.text,
+    "OWNS",
+    Entity("e1", "Anna Berg"),
+    Entity("e2", "Billing"),
+    None,
+    None,
+    (Evidence("d-owner", "v-owner", "owner", Span(0, 35), OWNER.text),),
+)
+
+
 class Graph:
     def __init__(self) -> None:
         self.down = False
@@ -138,11 +151,13 @@ class Graph:
     async def search(self, scope: Scope, query: str, **_: Any) -> list[ScoredFact]:
         if self.down:
             raise GraphUnavailable("The graph does not answer.")
-        evidence = Evidence("d-owner", "v-owner", "owner", Span(0, 35), OWNER.text)
-        fact = Fact(
-            "f1", OWNER.text, "OWNS", Entity("e1", "Anna Berg"), Entity("e2", "Billing"), None, None, (evidence,)
-        )
-        return [ScoredFact(fact, 2.0)]
+        return [ScoredFact(OWNS, 2.0)]
+
+    async def facts(self, scope: Scope, ids: Sequence[str]) -> list[Fact]:
+        return [OWNS] if OWNS.id in ids else []
+
+    async def stated_at(self, scope: Scope, places: Sequence[tuple[str, int, int]]) -> list[Fact]:
+        return [OWNS] if any(chunk == "owner" and start < 35 for chunk, start, _ in places) else []
 
     async def entities_named(self, scope: Scope, names: Sequence[str]) -> list[Entity]:
         known = {"anna berg": Entity("e1", "Anna Berg"), "billing": Entity("e2", "Billing")}
@@ -230,6 +245,7 @@ class World:
             converse=Converse(),
             inventory=Inventory(documents, graph, now),
             recount=Recount(),
+            dispute=Dispute(self.conversations, graph),
             remember=Remember(self.conversations),
         )
 
@@ -364,6 +380,37 @@ async def test_a_follow_up_and_a_question_about_the_conversation(world: World) -
     assert QUESTION in elsewhere.answer
     stranger = await (await answering.ask(Scope("bob"), "What did I ask about the port?")).result()
     assert QUESTION not in stranger.answer
+
+
+@pytest.mark.parametrize("question", ["Who owns the billing service?", "How are Anna Berg and Billing connected?"])
+async def test_an_answer_called_wrong_shows_what_it_rested_on(world: World, question: str) -> None:
+    """Stated by the passage that was cited, or used from the graph."""
+    answering = world.answering()
+    first = await (await answering.ask(ANN, question)).result()
+    assert not first.abstained
+    thanks = await (await answering.ask(ANN, "thanks!", conversation_id=first.conversation_id)).result()
+    run = await answering.ask(ANN, "Das stimmt nicht.", conversation_id=thanks.conversation_id)
+    events, turn = await seen(run), await run.result()
+    assert (turn.route, turn.abstained, turn.fact_ids) == ("dispute", False, ("f1",))
+    assert OWNS.text in turn.answer
+    assert "Nothing has been changed" in turn.answer
+    assert question in turn.answer
+    done = events[-1].data
+    assert [(fact["fact_id"], fact["memory"]) for fact in done["facts"]] == [("f1", "documents")]
+    again = await (await answering.ask(ANN, "No, that's wrong!", conversation_id=first.conversation_id)).result()
+    assert again.fact_ids == ("f1",)  # of the answer, not of what was said about it
+
+
+async def test_an_answer_called_wrong_that_no_fact_led_to(world: World) -> None:
+    answering = world.answering()
+    alone = await (await answering.ask(ANN, "That is wrong.")).result()
+    assert (alone.route, alone.answer, alone.fact_ids) == ("dispute", NONE_YET, ())
+    first = await (await answering.ask(ANN, QUESTION)).result()
+    turn = await (await answering.ask(ANN, "that is wrong", conversation_id=first.conversation_id)).result()
+    assert turn.fact_ids == ()
+    assert "Manual" in turn.answer  # what the answer quoted
+    stranger = await (await answering.ask(Scope("bob"), "that is wrong")).result()
+    assert stranger.answer == NONE_YET
 
 
 async def test_the_run_outlives_those_who_watch_it(world: World) -> None:

@@ -176,6 +176,7 @@ class World:
             "converse": Converse(),
             "inventory": Abstain(),
             "recount": Recount(),
+            "dispute": Abstain(),
             "remember": Remember(talks),
         }
 

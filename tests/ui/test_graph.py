@@ -18,14 +18,14 @@ CHAIN = (
 RELATED = "How is Meridian Works related to Tidewater Lab?"
 
 
-def _ingest(site: Site) -> None:
-    body = {"documents": [{"source": "chain.md", "text": CHAIN, "title": "<img src=x onerror=alert(1)> Chain"}]}
+def _ingest(site: Site, text: str, title: str) -> None:
+    body = {"documents": [{"source": f"{title}.md", "text": text, "title": title}]}
     job = site.api.post("/api/v1/retrieval/ingest", json=body).raise_for_status().json()["job_id"]
     site.wait(lambda: site.api.get(f"/api/v1/retrieval/jobs/{job}").json()["state"] == "done", 60)
 
 
 def test_the_way_is_drawn_and_facts_are_put_right_from_the_page(chat: Chat, site: Site, tmp_path: Path) -> None:
-    _ingest(site)
+    _ingest(site, CHAIN, "<img src=x onerror=alert(1)> Chain")
     chat.open().ask(RELATED).idle()
     picture = chat.answers.last.locator(".aegis-ways svg")
     expect(picture).to_be_visible()
@@ -60,3 +60,23 @@ def test_the_way_is_drawn_and_facts_are_put_right_from_the_page(chat: Chat, site
     chat.page.reload()
     expect(chat.answers.last.locator(".aegis-ways svg")).to_be_visible()  # history shows it, too
     expect(chat.page.locator("img[src='x']")).to_have_count(0)
+
+
+def test_an_answer_called_wrong_offers_the_facts_it_rested_on(chat: Chat, site: Site, tmp_path: Path) -> None:
+    text = "# Harbour\n\nSolveig Marine owns Kestrel Dock. Kestrel Dock uses Basalt Crane."
+    _ingest(site, text, "Harbour")
+    chat.open().ask("Who owns Kestrel Dock?").idle()
+    chat.ask("Das stimmt nicht.")
+    expect(chat.answer).to_contain_text("Nothing has been changed")
+    expect(chat.answer).to_contain_text("Solveig Marine owns Kestrel Dock.")
+    fact = chat.answers.last.locator(".aegis-graph li").filter(has_text="Solveig Marine owns Kestrel Dock.")
+    expect(fact).to_be_visible()  # unfolded, as that is what it is about
+    chat.page.screenshot(path=str(tmp_path / "wrong.png"))
+    query = {"query": "Kestrel Dock", "limit": 50}
+    told = [one["text"] for one in site.api.post("/api/v1/memory/search", json=query).json()["facts"]]
+    assert "Solveig Marine owns Kestrel Dock." in told  # nothing happens by itself
+
+    fact.get_by_role("button", name="That is wrong").click()
+    expect(fact).to_contain_text("Forgotten")
+    told = [one["text"] for one in site.api.post("/api/v1/memory/search", json=query).json()["facts"]]
+    assert "Solveig Marine owns Kestrel Dock." not in told

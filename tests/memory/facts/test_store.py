@@ -203,3 +203,23 @@ async def test_project_again_names_everything_once(any_database: Database) -> No
     names = [identifier for row in rows for ids in row.payload.values() for identifier in ids]
     counts = await rows_of(any_database)
     assert len(names) == len(set(names)) == done[-1] == counts["entities"] + counts["facts"]
+
+
+async def test_facts_by_the_place_that_states_them(any_database: Database) -> None:
+    library = Library(any_database)
+    text = "Orion Labs uses Blue Glass. Orion Labs is located in Bern."
+    (chunk,) = await library.put("Notes", text)
+    facts = FactStore(any_database, library.catalogue)
+    second = text.index("Orion", 1)
+
+    async def stated(scope: Scope, *places: tuple[str, int, int]) -> list[str]:
+        return [fact.text for fact in await facts.stated_at(scope, places)]
+
+    seen = Scope("local")
+    assert await stated(seen, (chunk, 0, 10)) == ["Orion Labs uses Blue Glass."]
+    assert await stated(seen, (chunk, second, len(text)), (chunk, 0, 5)) == [
+        "Orion Labs is located in Bern.",
+        "Orion Labs uses Blue Glass.",
+    ]
+    assert await stated(seen, (chunk, len(text), len(text) + 9), ("nowhere", 0, 99)) == []
+    assert await stated(Scope("eve", frozenset({"board"})), (chunk, 0, len(text))) == []

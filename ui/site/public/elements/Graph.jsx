@@ -97,12 +97,12 @@ const Fact = ({ fact }) => {
 }
 
 export default function Graph() {
-  const { ways, facts } = props
+  const { ways, facts, open } = props
   return (
     <div className="aegis-graph">
       {ways.length > 0 && <Picture ways={ways} />}
       {facts.length > 0 && (
-        <details>
+        <details open={open}>
           <summary>{facts.length === 1 ? '1 fact' : `${facts.length} facts`} from memory</summary>
           <ul>{facts.map((fact) => <Fact key={fact.fact_id} fact={fact} />)}</ul>
         </details>
