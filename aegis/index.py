@@ -7,7 +7,7 @@ import contextlib
 import logging
 import shutil
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,11 +18,11 @@ from aegis.database.leases import Leases
 from aegis.database.outbox import Outbox
 from aegis.errors import ConfigurationError
 from aegis.folder import recorded_format
-from aegis.settings import EdgeSettings, Settings
+from aegis.settings import EdgeSettings, EmbedderSettings, Settings
 
 if TYPE_CHECKING:
     from retrieval.catalogue import Catalogue
-    from retrieval.embedding import Embedder
+    from retrieval.embedding import Embedder, Metered
     from retrieval.indexes import Remembered
     from retrieval.interaction import Reranker
     from retrieval.keywords import KeywordEncoder
@@ -46,6 +46,13 @@ class Opener:
     leases: Leases | None
     owned: bool
     now: Callable[[], datetime]
+    metered: Metered
+
+    def embedder(self, settings: EmbedderSettings) -> AbstractAsyncContextManager[Embedder]:
+        """Raises ConfigurationError."""
+        from retrieval.embedding import open_embedder
+
+        return open_embedder(settings, self.metered)
 
     @asynccontextmanager
     async def __call__(self, embedder: Embedder) -> AsyncGenerator[Index]:
@@ -118,7 +125,6 @@ async def open_index(opener: Opener, *, reindexing: bool) -> AsyncGenerator[tupl
 
     Raises ConfigurationError where the settings name another embedder, unless that one's index is being made.
     """
-    from retrieval.embedding import open_embedder
     from retrieval.indexes import give_up_building, remember, remembered
     from retrieval.reindexing import LiveIndex, following
 
@@ -126,7 +132,7 @@ async def open_index(opener: Opener, *, reindexing: bool) -> AsyncGenerator[tupl
     found = await remembered(database)
     current, building = found.get("current"), found.get("building")
     async with AsyncExitStack() as stack:
-        embedder = await stack.enter_async_context(open_embedder(given))
+        embedder = await stack.enter_async_context(opener.embedder(given))
         opener.check(embedder)
         changed = current is not None and current.embedder != embedder.name
         unfinished = changed and building is not None and building.embedder == embedder.name
@@ -184,11 +190,10 @@ def _mismatch(current: Remembered, embedder: Embedder) -> ConfigurationError:
 
 
 async def _remembered_embedder(current: Remembered, opener: Opener, stack: AsyncExitStack) -> Embedder:
-    from retrieval.embedding import open_embedder
     from retrieval.embedding.missing import MissingEmbedder
 
     try:
-        opened = await stack.enter_async_context(open_embedder(current.opened_by(opener.settings.embedder)))
+        opened = await stack.enter_async_context(opener.embedder(current.opened_by(opener.settings.embedder)))
         opener.check(opened)
     except ConfigurationError as error:
         logger.warning("The embedder %s cannot be opened any more: %s", current.embedder, error)

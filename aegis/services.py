@@ -42,6 +42,7 @@ from aegis.settings import (
 from aegis.tracing import traced
 
 if TYPE_CHECKING:
+    from inference.paying import Meter
     from inference.routing import RoutedWriter
     from inference.sharing import Sharing
     from memory.cache.answer_cache import AnswerCache
@@ -240,7 +241,8 @@ async def open_services(
 
 
 async def _composed(settings: Settings, command: str, database: Database, stack: AsyncExitStack) -> Services:
-    from inference.routing import open_writer
+    from inference.paying import meter_of
+    from inference.routing import budgets_of, open_writer
     from inference.sharing import Sharing
     from memory.facts.audit import Auditor
     from memory.facts.conflicts import Conflicts
@@ -269,7 +271,12 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     await blobs.sweep(0.0 if owned and not settings.blobs.url else DAY)
     static = await asyncio.to_thread(open_wordllama)
     closer = MaxSim(static.word_vectors)
-    opener = Opener(settings, database, outbox, catalogue, keywords, closer, leases, owned, _now)
+    budgets = budgets_of(settings, database, _now)
+
+    def metered(given: EmbedderSettings) -> Meter | None:
+        return meter_of(given, settings, budgets)
+
+    opener = Opener(settings, database, outbox, catalogue, keywords, closer, leases, owned, _now, metered)
     index, unfinished = await stack.enter_async_context(open_index(opener, reindexing=command == "reindex"))
     graph = await _open_graph(settings, stack)
     drawing = _graph_projection(graph, database, outbox, leases)
@@ -294,7 +301,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     stack.push_async_callback(reindexing.aclose)
     conversations = await _open_conversations(settings, database, blobs, static, keywords, closer, stack)
     conversations.learned = learning.caught_up
-    writer = await stack.enter_async_context(open_writer(settings, database, static.embed, _now))
+    writer = await stack.enter_async_context(open_writer(settings, budgets, static.embed))
     sharing = Sharing(database, settings.cloud, _now)
     conversations.store.forgetting.append(sharing)
     facts = FactStore(database, catalogue, static, place.index)

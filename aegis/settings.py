@@ -139,6 +139,10 @@ class OpenAIEmbedderSettings(Section):
     dimensions: int = Field(default=1536, ge=1, le=65536, description="Width of its vectors.")
     batch: int = Field(default=64, ge=1, le=2048, description="Texts of one request, at most.")
     timeout: float = Field(default=60, gt=0, description="Seconds a request may take.")
+    daily_budget: float = Field(
+        default=2.0, ge=0, description="US dollars a day, at most; at a chat provider's address, that one's counts."
+    )
+    monthly_budget: float = Field(default=10.0, ge=0, description="US dollars a month, at most; likewise.")
     query_prefix: str = Field(default="", max_length=200, description="Put before questions, as some models want it.")
     passage_prefix: str = Field(default="", max_length=200, description="Put before passages.")
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def open_worker(settings: Settings) -> AsyncGenerator[Worker]:
     """Answers calls while it is open, where there is a Redis. Raises ConfigurationError, StoreUnavailable."""
+    from inference.paying import meter_of
+    from inference.routing import budgets_of
     from memory.extraction import RuleExtractor
     from memory.facts.writing import GraphWriter
     from retrieval.blobs import blobs_at
@@ -46,7 +48,9 @@ async def open_worker(settings: Settings) -> AsyncGenerator[Worker]:
         share_folder(settings.folder)
         database = await stack.enter_async_context(open_database(settings.database, settings.folder))
         await upgrade(database)
-        embedder = await stack.enter_async_context(open_embedder(settings.embedder))
+        budgets = budgets_of(settings, database, _now)
+        opening = open_embedder(settings.embedder, lambda given: meter_of(given, settings, budgets))
+        embedder = await stack.enter_async_context(opening)
         outbox = Outbox(database, await _signals(settings, stack))
         versions = Versions(database, outbox, lambda: embedder, GraphWriter(), _now)
         prepare = Preparer(settings.retrieval.chunk_tokens, RuleExtractor())

@@ -361,6 +361,7 @@ def job_answer(job: Job) -> dict[str, Any]:
     told = {
         "failures": [FileAnswer.model_validate(report) for report in job.failures],
         "warnings": [FileAnswer.model_validate(report) for report in job.warnings],
+        "waits": None if job.waits is None else FileAnswer.model_validate(job.waits),
     }
     return JobAnswer.model_validate({"job_id": job.id, **told, **_counts(job)}).model_dump(mode="json")
 

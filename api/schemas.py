@@ -195,6 +195,7 @@ class JobAnswer(Answer):
     unchanged: int
     failures: list[FileAnswer]
     warnings: list[FileAnswer]
+    waits: FileAnswer | None
     seconds_left: float | None
     created_at: datetime
     updated_at: datetime

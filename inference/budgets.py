@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -28,6 +28,7 @@ from inference.prices import NANO
 
 logger = logging.getLogger(__name__)
 
+EMBEDDER = "embedder"  # stands for a provider where the embedder is at none of the chat providers
 GRACE = 60.0  # seconds after a call's deadline until its reservation counts as abandoned
 
 spendings = Table(
@@ -120,7 +121,7 @@ class Budgets:
         self,
         database: Database,
         clock: Callable[[], datetime],
-        providers: dict[str, Limits],
+        providers: Mapping[str, Limits],
         user: Limits,
         warn_at: float,
     ) -> None:
@@ -132,8 +133,18 @@ class Budgets:
         # The counters are one row each: more connections at a time would only wait in the store, and keep others out.
         self._turn = asyncio.Lock()
 
+    def bound(self, provider: str, limits: Limits) -> None:
+        """Hold one more provider to its limits."""
+        self._providers = {**self._providers, provider: limits}
+
+    def bounds(self, provider: str) -> bool:
+        return provider in self._providers
+
     async def reserve(self, provider: str, user: str, model: str, nano: int, seconds: float) -> Reservation:
-        """Set `nano` aside for one call that ends within `seconds`. Raises BudgetExhausted, naming the budget."""
+        """Set `nano` aside for one call that ends within `seconds`. Raises BudgetExhausted, naming the budget.
+
+        Without a `user` it is the operator's own work, and only the provider's budgets bound it.
+        """
         now = self._clock()
         day = now.strftime("%Y-%m-%d")
         reservation, warnings = Reservation(new_id(), provider, user, day, nano), list[str]()
@@ -167,7 +178,8 @@ class Budgets:
             if not (await connection.execute(settled)).rowcount:
                 return
             for line in self._lines(reservation.provider, reservation.user, reservation.day):
-                await connection.execute(_changed(line, nano - reservation.nano))
+                changed = _changed(line, nano - reservation.nano).returning(budgets.c.held)
+                self._show(line, (await connection.execute(changed)).scalar_one())
         if nano > reservation.nano:
             logger.warning(
                 "A call to %s cost more than it could: %d of %d nano-dollars",
@@ -221,8 +233,7 @@ class Budgets:
         return self._watch(line, held - nano, held)
 
     def _watch(self, line: _Line, before: int, held: int) -> list[str]:
-        if line.kind == "provider":
-            SPENT.labels(line.name, line.span).set(held / line.limit if line.limit else 1.0)
+        self._show(line, held)
         threshold = self._warn_at * line.limit
         if held < threshold:
             return []
@@ -232,10 +243,15 @@ class Budgets:
             logger.warning("%s", said)
         return [said]
 
+    def _show(self, line: _Line, held: int) -> None:
+        if line.kind == "provider":
+            SPENT.labels(line.name, line.span).set(held / line.limit if line.limit else 1.0)
+
     def _lines(self, provider: str, user: str, day: str) -> Sequence[_Line]:
         """In one order for everybody, so that two transactions never wait for each other."""
         limits = self._providers.get(provider, Limits(0, 0))
-        return (*self._of("provider", provider, limits, day), *self._of("user", user, self._user, day))
+        mine = self._of("user", user, self._user, day) if user else ()
+        return (*self._of("provider", provider, limits, day), *mine)
 
     def _of(self, kind: Kind, name: str, limits: Limits, day: str) -> tuple[_Line, _Line]:
         return (
@@ -273,11 +289,11 @@ def _whose(budget: Used | _Line) -> str:
 
 def _exhausted(line: _Line) -> str:
     setting = "daily" if line.span == "day" else "monthly"
-    where = (
-        f"`{setting}_budget` of {line.name} in AEGIS_PROVIDERS"
-        if line.kind == "provider"
-        else (f"AEGIS_CLOUD__USER_{setting.upper()}_BUDGET")
-    )
+    where = f"`{setting}_budget` of {line.name} in AEGIS_PROVIDERS"
+    if line.kind == "user":
+        where = f"AEGIS_CLOUD__USER_{setting.upper()}_BUDGET"
+    elif line.name == EMBEDDER:
+        where = f"AEGIS_EMBEDDER__{setting.upper()}_BUDGET"
     left = "tomorrow" if line.span == "day" else "next month"
     return (
         f"{_whose(line)} of this {line.span} ({line.limit / NANO:.4g} US dollars) has no room for this call. "

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 import httpx
 from ollama import ResponseError
 
-from aegis.errors import AegisError, ModelBusy, ModelFailed, ModelUnavailable, PromptCut
+from aegis.errors import AegisError, ModelFailed, ModelUnavailable, PromptCut
 from aegis.settings import OllamaSettings
 from inference import ChatMessage, Piece, WriteRequest
 from inference.premises import on_this_machine
 from inference.streaming import Streamed
+from inference.waiting import busy
 
 if TYPE_CHECKING:
     from langchain_ollama import ChatOllama
@@ -184,13 +185,20 @@ class OllamaWriter:
                 model=self.name,
             )
         if isinstance(error, ResponseError) and error.status_code in BUSY and not shown:
-            return ModelBusy(f"{self.name} at {self._settings.url}: {_reason(error)}.", url=self._settings.url)
+            message = f"{self.name} at {self._settings.url}: {_reason(error)}."
+            return busy(message, _headers(error), url=self._settings.url)
         return self._failed(_reason(error), shown, late=isinstance(error, (TimeoutError, httpx.TimeoutException)))
 
     def _failed(self, reason: str, shown: bool, late: bool = False) -> AegisError:
         message = f"{self.name} at {self._settings.url}: {reason}."
         kind = ModelFailed if shown else ModelUnavailable
         return kind(message, model=self.name, url=self._settings.url, late=late)
+
+
+def _headers(error: ResponseError) -> Mapping[str, str]:
+    """The library keeps an answer's status and text; what its error was made from still has the headers."""
+    made_from = error.__context__
+    return made_from.response.headers if isinstance(made_from, httpx.HTTPStatusError) else {}
 
 
 def estimated_tokens(messages: Sequence[ChatMessage]) -> int:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from aegis.errors import AegisError, ConfigurationError, ModelBusy, ModelFailed, ModelUnavailable
+from aegis.errors import AegisError, ConfigurationError, ModelFailed, ModelUnavailable
 from aegis.settings import CompatibleSettings, DashScopeSettings, OpenAISettings
 from inference import Piece, WriteRequest
 from inference.streaming import Streamed
+from inference.waiting import busy
 
 if TYPE_CHECKING:
     from langchain_openai import ChatOpenAI
@@ -80,30 +81,12 @@ class OpenAIWriter:
         if status == 404:
             return ModelUnavailable(f"{where} has no model {self.name}.", model=self.name, sent=False)
         if status == 429:
-            told = _seconds(error.response.headers.get("retry-after"))
-            wait = {"retry_after": told} if told is not None else {}
-            return _busy(f"{where} has enough to do (status 429).", wait)
+            return busy(f"{where} has enough to do (status 429).", error.response.headers, sent=False)
         return self._failed(f"status {status}", shown=False, sent=False)
 
     def _failed(self, reason: str, shown: bool, *, late: bool = False, sent: bool = True) -> AegisError:
         kind = ModelFailed if shown else ModelUnavailable
         return kind(f"{self.name} at {self._settings.name}: {reason}.", model=self.name, late=late, sent=sent)
-
-
-def _busy(message: str, wait: dict[str, float]) -> ModelBusy:
-    busy = ModelBusy(message, sent=False)
-    if wait:
-        busy.retry_after = wait["retry_after"]
-        busy.details["retry_after"] = wait["retry_after"]
-    return busy
-
-
-def _seconds(told: str | None) -> float | None:
-    """A `Retry-After` in seconds; dates are not used here."""
-    try:
-        return min(max(float(told or ""), 0.0), 60.0)
-    except ValueError:
-        return None
 
 
 def _chat_model(settings: AnyOpenAI, model: str, client: httpx.AsyncClient) -> ChatOpenAI:

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Protocol
 
 from aegis import telemetry
@@ -59,6 +60,7 @@ class Member:
 class _Waiter:
     model: str
     tried: frozenset[str]
+    until: float
     given: asyncio.Future[Member]
 
 
@@ -116,19 +118,19 @@ class Pool:
             if (member := self._free(waiter.model, waiter.tried)) is not None:
                 member.busy += 1
                 waiter.given.set_result(member)
-            elif not self._hope(waiter.model, waiter.tried):
-                waiter.given.set_exception(_nobody(waiter.model))
+            elif not self._hope(waiter.model, waiter.tried, waiter.until):
+                waiter.given.set_exception(self._nobody(waiter.model, waiter.tried))
 
     async def _slot(self, model: str, tried: frozenset[str], until: float) -> Member:
         """A server with room, counted as busy. Raises ModelUnavailable."""
         if (member := self._free(model, tried)) is not None:
             member.busy += 1
             return member
-        if not self._hope(model, tried):
-            raise _nobody(model)
+        if not self._hope(model, tried, until):
+            raise self._nobody(model, tried)
         if len(self._waiters) >= self._queue:
             raise ModelBusy(f"All servers with {model} are busy, and {self._queue} answers wait already.")
-        waiter = _Waiter(model, tried, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(model, tried, until, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         telemetry.MODEL_QUEUE.set(len(self._waiters))
         try:
@@ -162,8 +164,17 @@ class Pool:
         ]
         return min(ready, key=lambda member: (member.busy, member.served), default=None)
 
-    def _hope(self, model: str, tried: frozenset[str]) -> bool:
-        return any(member.healthy(model) and member.address not in tried for member in self.members)
+    def _hope(self, model: str, tried: frozenset[str], until: float = inf) -> bool:
+        """Whether one may have room by then: nobody waits for a server that asked to be left alone for longer."""
+        return any(
+            member.healthy(model) and member.address not in tried and member.rests_until < until
+            for member in self.members
+        )
+
+    def _nobody(self, model: str, tried: frozenset[str]) -> ModelUnavailable:
+        if self._hope(model, tried):
+            return ModelBusy(f"All servers with {model} asked to be left alone for a while.", sent=False)
+        return ModelUnavailable(f"No server that answers has the model {model}.", model=model)
 
     def _release(self, member: Member) -> None:
         member.busy -= 1
@@ -225,10 +236,6 @@ async def _first(member: Member, pieces: AsyncGenerator[Piece], began: float) ->
         ) from given_up
     member.alive_at = _now()
     return replace(piece, waited=member.alive_at - began)
-
-
-def _nobody(model: str) -> ModelUnavailable:
-    return ModelUnavailable(f"No server that answers has the model {model}.", model=model)
 
 
 def _now() -> float:

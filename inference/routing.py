@@ -6,7 +6,6 @@ configured. A paid call is reserved in the budgets before it is made.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -15,12 +14,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from aegis.database import Database
-from aegis.errors import AegisError, ModelFailed, ModelUnavailable, PromptCut, StoreUnavailable
+from aegis.errors import ModelFailed, ModelUnavailable, PromptCut
 from aegis.settings import CloudSettings, ModelRole, Settings
 from inference import ChatMessage, Offer, Piece, Writer, WriteRequest, tokens
-from inference.budgets import Budgets, Limits, Reservation
+from inference.budgets import EMBEDDER, Budgets, Limits
 from inference.extractive import Embed, ExtractiveWriter
 from inference.ollama_servers import ModelStatus, OllamaServers, open_servers
+from inference.paying import paid
 from inference.prices import NANO, Prices, price_advice, unpriced
 from inference.providers import Source, check_names, ollama_source, remote_source
 
@@ -83,8 +83,8 @@ class RoutedWriter:
 
     async def budget_warnings(self, user: str) -> list[str]:
         """Budgets that are nearly or wholly spent, where any can be."""
-        paid = self._cloud.allowed and any(source.paid for source in self._sources)
-        return await self.budgets.warnings(user) if paid else []
+        costs = any(source.paid for source in self._sources) or self.budgets.bounds(EMBEDDER)
+        return await self.budgets.warnings(user) if self._cloud.allowed and costs else []
 
     def window(self, role: ModelRole = "generation") -> int:
         """Tokens, by our careful estimate, that fit the model which would be asked first."""
@@ -168,36 +168,22 @@ class RoutedWriter:
         """Reserved at the most it can cost, settled at what it did; in full where nobody knows."""
         price = self._prices.of(model)
         most = price.nano(tokens.most(request.messages), source.max_tokens)
-        held = await self._reserved(source, model, request.user, most)
-        spent, last = most, Piece("")
-        try:
-            async with aclosing(source.pool.write(request, model)) as pieces:
-                async for piece in pieces:
-                    if piece.tokens_in or piece.tokens_out:
-                        spent, last = price.nano(piece.tokens_in, piece.tokens_out), piece
-                        yield replace(piece, cost=spent / NANO, note=" ".join(held.warnings))
-                    else:
-                        yield piece
-            if not last.tokens_in:  # a server that does not count: the most it can have cost
-                yield Piece("", model, cost=spent / NANO)
-        except ModelUnavailable as error:
-            if not error.details.get("sent"):
-                spent = 0
-            raise
-        finally:
-            await asyncio.shield(self._settled(held, spent, last))
-
-    async def _reserved(self, source: Source, model: str, user: str, nano: int) -> Reservation:
-        try:
-            return await self.budgets.reserve(source.name, user, model, nano, source.timeout)
-        except StoreUnavailable as error:
-            raise ModelUnavailable(f"{source.name} is not asked, since its budget cannot be read.") from error
-
-    async def _settled(self, held: Reservation, spent: int, last: Piece) -> None:
-        try:
-            await self.budgets.settle(held, spent, last.tokens_in, last.tokens_out)
-        except AegisError as error:  # what was set aside stays so, which is never too little
-            logger.error("A call to %s could not be settled: %s", held.provider, error.message)
+        call = paid(self.budgets, source.name, request.user, model, price, most=most, seconds=source.timeout)
+        async with call as bill:
+            try:
+                async with aclosing(source.pool.write(request, model)) as pieces:
+                    async for piece in pieces:
+                        if piece.tokens_in or piece.tokens_out:
+                            bill.counted(piece.tokens_in, piece.tokens_out)
+                            yield replace(piece, cost=bill.dollars, note=" ".join(bill.warnings))
+                        else:
+                            yield piece
+                if not bill.tokens_in:  # a server that does not count: the most it can have cost
+                    yield Piece("", model, cost=bill.dollars)
+            except ModelUnavailable as error:
+                if not error.details.get("sent"):
+                    bill.refused()
+                raise
 
     def _may_leave(self, request: WriteRequest) -> bool:
         return self._cloud.allowed and request.shareable
@@ -249,9 +235,7 @@ def _whole(pieces: Sequence[Piece]) -> Piece:
 
 
 @asynccontextmanager
-async def open_writer(
-    settings: Settings, database: Database, embed: Embed, clock: Callable[[], datetime]
-) -> AsyncGenerator[RoutedWriter]:
+async def open_writer(settings: Settings, budgets: Budgets, embed: Embed) -> AsyncGenerator[RoutedWriter]:
     """Looks for servers in the background until closed. `embed` gives unit vectors, one row per text."""
     async with AsyncExitStack() as stack:
         ollama = await stack.enter_async_context(open_servers(settings.ollama))
@@ -262,8 +246,7 @@ async def open_writer(
         if ollama.elsewhere.members:
             sources.append(ollama_source(settings.ollama, ollama, local=False))
         sources += [source for source in remote if not source.local]
-        budgets = budgets_of(settings, database, clock)
-        if any(source.paid for source in sources):
+        if any(source.paid for source in sources) or budgets.bounds(EMBEDDER):
             await budgets.abandon()
         writer = RoutedWriter(ollama, sources, ExtractiveWriter(embed), budgets, settings.cloud, unpriced(settings))
         if writer.missing_prices:

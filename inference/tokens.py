@@ -15,6 +15,11 @@ def careful(text: str) -> int:
     return ascii_count // 3 + len(text) - ascii_count
 
 
+def most_read(texts: Sequence[str]) -> int:
+    """The same bound, of texts that are embedded."""
+    return sum(len(text.encode()) + MESSAGE for text in texts)
+
+
 def most(messages: Sequence[ChatMessage]) -> int:
     """A bound that no byte-level tokenizer exceeds: one token a byte."""
-    return sum(len(message.text.encode()) + MESSAGE for message in messages)
+    return most_read([message.text for message in messages])

@@ -18,7 +18,7 @@ from aegis.database import Database
 from aegis.errors import AegisError, Conflict, Unavailable
 from aegis.scope import Scope
 from aegis.settings import EmbedderSettings
-from retrieval.embedding import Embedder, open_embedder
+from retrieval.embedding import Embedder
 from retrieval.indexes import give_up_building, remember, remembered, switch
 from retrieval.projection import Resettable, VectorProjection
 from retrieval.search import Hit, HybridSearcher, Searcher, SearchRequest
@@ -44,6 +44,8 @@ class Index:
 
 class OpenIndex(Protocol):
     def __call__(self, embedder: Embedder) -> AbstractAsyncContextManager[Index]: ...
+
+    def embedder(self, settings: EmbedderSettings) -> AbstractAsyncContextManager[Embedder]: ...
 
 
 class Publishes(Protocol):
@@ -97,7 +99,7 @@ class LiveIndex:
                 return
             logger.info("Another replica has switched to the index of %s", found.embedder)
             stack = AsyncExitStack()
-            embedder = await stack.enter_async_context(open_embedder(found.opened_by(self.given)))
+            embedder = await stack.enter_async_context(self.opens.embedder(found.opened_by(self.given)))
             self.adopt(await stack.enter_async_context(self.opens(embedder)), stack)
 
     def adopt(self, index: Index, stack: AsyncExitStack) -> None:
@@ -145,7 +147,7 @@ class Reindexing:
             self._failure, self._last = None, (0, 0)
             async with AsyncExitStack() as stack:
                 settings = self._wanted()
-                embedder = await stack.enter_async_context(open_embedder(settings))
+                embedder = await stack.enter_async_context(self._live.opens.embedder(settings))
                 await self._check(embedder)
                 await remember(self._live.database, embedder.name, embedder.dimensions, settings, "building")
                 self._shadow = await stack.enter_async_context(self._live.opens(embedder))

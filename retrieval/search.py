@@ -13,6 +13,7 @@ from aegis.errors import InvalidInput, TooLarge, Unavailable
 from aegis.scope import Scope, Span
 from aegis.settings import Fusion, RetrievalSettings
 from aegis.telemetry import HITS, timed
+from inference.paying import paid_by
 from retrieval import ranking
 from retrieval.catalogue import Catalogue, Chunk, DocumentFilter
 from retrieval.diversity import folded, spread
@@ -106,6 +107,12 @@ class HybridSearcher:
             return []
         quoted = phrases(text)
         depth = max(QUOTED_DEPTH if quoted else LEAST_DEPTH, request.top_k)
+        with paid_by(scope.user):
+            return await self._best(scope, text, request, filter, depth, quoted)
+
+    async def _best(
+        self, scope: Scope, text: str, request: SearchRequest, filter: PointFilter, depth: int, quoted: Sequence[str]
+    ) -> list[Hit]:
         hits = await self._ranked(scope, text, request, filter, depth)
         if self._ours(request) and (more := added(text, [hit.chunk.text for hit in hits[:DEPTH]])):
             hits = await self._ranked(scope, f"{text} {' '.join(more)}", request, filter, depth)
@@ -133,7 +140,8 @@ class HybridSearcher:
         if filter is None or (document and filter.documents and document not in filter.documents):
             return Candidates()
         chosen = replace(filter, documents=(document,)) if document else filter
-        return await _observed(self.store.query(await self._query(text, request, chosen, limit)))
+        with paid_by(scope.user):
+            return await _observed(self.store.query(await self._query(text, request, chosen, limit)))
 
     async def _reranked(self, text: str, hits: Sequence[Hit], depth: int) -> list[Hit]:
         passages = [hit.chunk.embedded_text for hit in hits[:depth]]

@@ -104,16 +104,19 @@ def _embedder(settings: Settings) -> Finding:
 
 
 def _chosen_embedder(settings: Settings) -> Finding:
-    """It embeds a text, which is the one thing asked of it."""
+    """It embeds a text, which is the one thing asked of it; but not where that is paid, which is the server's to do."""
+    from inference.paying import price_of
     from inference.sharing import check_embedder
     from retrieval.embedding import open_embedder
 
     async def width() -> tuple[str, int]:
-        check_embedder(settings.embedder, settings)
         async with open_embedder(settings.embedder) as embedder:
             return embedder.name, len(await embedder.embed_query("a test"))
 
     try:
+        check_embedder(settings.embedder, settings)
+        if price_of(settings.embedder, settings) is not None:
+            return Finding("Embedding model", "ok", f"{settings.embedder.kind}, paid: not asked here")
         name, dimensions = asyncio.run(width())
     except AegisError as error:
         return Finding("Embedding model", "problem", error.message, "See AEGIS_EMBEDDER__ in docs/configuration.md")

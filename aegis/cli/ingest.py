@@ -138,7 +138,7 @@ def ingest(
         from aegis.cli.watching import follow
 
         follow(paths, form, prune=prune, as_json=as_json)
-    elif report["failures"]:
+    elif report["failures"] or report["waits"]:
         raise typer.Exit(1)
 
 
@@ -176,6 +176,9 @@ def shown(report: Mapping[str, Any], *, as_json: bool) -> None:
     )
     for failure in report["failures"]:
         console.print(f"  {line(failure['source'])}: {line(failure['reason'])}", markup=False, style="red")
+    for waiting in report["waits"]:
+        console.print(f"  {line(waiting['reason'])}", markup=False, style="yellow")
+        console.print("  What is in stays in; the rest follows by itself when there is money: aegis jobs", markup=False)
     for marked in report["warnings"]:
         console.print(f"  {line(marked['source'])}: {line(marked['warning'])}", markup=False, style="yellow")
     for told in report["disagreements"][:MOST_TOLD]:
@@ -227,6 +230,7 @@ def _report(jobs: Sequence[Any], found: Gathered) -> dict[str, Any]:
         "chunks": sum(job["chunks"] for job in jobs),
         "failures": failures,
         "warnings": [warning for job in jobs for warning in job["warnings"]],
+        "waits": [job["waits"] for job in jobs if out_of_money(job)],
     }
 
 
@@ -271,6 +275,11 @@ def _contents(files: Sequence[Path], found: Gathered, max_bytes: int) -> list[tu
     return contents
 
 
+def out_of_money(job: Mapping[str, Any]) -> bool:
+    """It goes on by itself when there is money again, which nobody waits for in front of a terminal."""
+    return job["waits"] is not None and job["waits"]["code"] == "budget_exhausted"
+
+
 def _form_name(file: Path) -> str:
     """Its name for the form, which takes UTF-8 only; what it is known by is its address."""
     return file.name.encode("utf-8", "replace").decode()
@@ -291,7 +300,7 @@ async def wait_for(client: httpx.AsyncClient, jobs: Sequence[str], *, quiet: boo
             while True:
                 job = await call(client, "GET", f"/api/v1/retrieval/jobs/{job_id}")
                 bar.update(task, completed=job["done"], total=job["files"], description=f"{job['chunks']} chunks")
-                if job["state"] in ("done", "failed", "cancelled"):
+                if job["state"] in ("done", "failed", "cancelled") or out_of_money(job):
                     done.append(job)
                     break
                 await asyncio.sleep(0.2)

@@ -32,7 +32,7 @@ from aegis.database.migrations import upgrade
 from aegis.errors import NotFound
 from aegis.settings import OllamaSettings, Settings, SQLiteSettings
 from inference import ChatMessage, Passage, WriteRequest
-from inference.routing import RoutedWriter, open_writer
+from inference.routing import RoutedWriter, budgets_of, open_writer
 
 MODEL = "llama3.2:3b"
 TOKENS = 400  # of an answer, when the cost of a token is measured
@@ -252,7 +252,8 @@ async def _routed(urls: Sequence[str], **more: Any) -> AsyncGenerator[RoutedWrit
     with tempfile.TemporaryDirectory() as folder:
         async with open_database(SQLiteSettings(), Path(folder)) as database:
             await upgrade(database)
-            async with open_writer(settings, database, _no_vectors, lambda: datetime.now(UTC)) as writer:
+            budgets = budgets_of(settings, database, lambda: datetime.now(UTC))
+            async with open_writer(settings, budgets, _no_vectors) as writer:
                 await writer.look()
                 yield writer
 

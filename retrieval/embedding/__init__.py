@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from aegis.settings import (
     OnnxEmbedderSettings,
     OpenAIEmbedderSettings,
 )
+from inference.paying import Meter
 from retrieval.store import Dense
 
 
@@ -40,9 +41,19 @@ class Embedder(Protocol):
         ...
 
 
+Metered = Callable[[EmbedderSettings], Meter | None]
+"""What an embedder's requests are held against, None where they cost nothing. Raises ConfigurationError where nobody
+has said what it costs."""
+
+
+def unmetered(settings: EmbedderSettings) -> None:
+    return None
+
+
 @asynccontextmanager
-async def open_embedder(settings: EmbedderSettings) -> AsyncGenerator[Embedder]:
-    """Raises ConfigurationError when a model or a library is missing. A server that is away raises only when asked."""
+async def open_embedder(settings: EmbedderSettings, metered: Metered = unmetered) -> AsyncGenerator[Embedder]:
+    """Raises ConfigurationError when a model, a library or a price is missing. A server that is away raises only when
+    asked."""
     if isinstance(settings, OnnxEmbedderSettings):
         from retrieval.embedding.onnx import load_onnx
 
@@ -55,7 +66,7 @@ async def open_embedder(settings: EmbedderSettings) -> AsyncGenerator[Embedder]:
     elif isinstance(settings, OpenAIEmbedderSettings):
         from retrieval.embedding.openai import open_openai
 
-        async with open_openai(settings) as served:
+        async with open_openai(settings, metered(settings)) as served:
             yield served
     else:
         from retrieval.embedding.wordllama import open_wordllama

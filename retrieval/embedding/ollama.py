@@ -26,7 +26,7 @@ async def open_ollama(settings: OllamaEmbedderSettings) -> AsyncGenerator[Remote
             answer = await post(client, "/api/embed", body, f"Fetch it: ollama pull {settings.model}")
             if "embeddings" not in answer:
                 raise ModelFailed(f"Ollama at {settings.url} answered without embeddings for {settings.model}.")
-            return answer["embeddings"]
+            return answer["embeddings"], None
 
         yield RemoteEmbedder(
             stored_name("ollama", settings.model, settings.dimensions, settings.passage_prefix),

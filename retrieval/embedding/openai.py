@@ -11,12 +11,14 @@ import httpx
 from aegis.errors import ModelFailed
 from aegis.settings import OpenAIEmbedderSettings
 from inference.ollama import client_options
+from inference.paying import Meter
 from retrieval.embedding.named import stored_name
 from retrieval.embedding.remote import RemoteEmbedder, post
 
 
 @asynccontextmanager
-async def open_openai(settings: OpenAIEmbedderSettings) -> AsyncGenerator[RemoteEmbedder]:
+async def open_openai(settings: OpenAIEmbedderSettings, meter: Meter | None = None) -> AsyncGenerator[RemoteEmbedder]:
+    """`meter`: what each request is held against where it is paid."""
     key = settings.api_key.get_secret_value() if settings.api_key else ""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with httpx.AsyncClient(
@@ -26,7 +28,7 @@ async def open_openai(settings: OpenAIEmbedderSettings) -> AsyncGenerator[Remote
         async def ask(texts: Sequence[str]) -> Any:
             body = {"model": settings.model, "input": list(texts), "encoding_format": "float"}
             answer = await post(client, "embeddings", body, f"Is AEGIS_EMBEDDER__MODEL={settings.model} right?")
-            return _in_order(answer, settings.url)
+            return _in_order(answer, settings.url), _tokens(answer)
 
         yield RemoteEmbedder(
             stored_name("openai", settings.model, settings.dimensions, settings.passage_prefix),
@@ -36,7 +38,15 @@ async def open_openai(settings: OpenAIEmbedderSettings) -> AsyncGenerator[Remote
             settings.query_prefix,
             settings.passage_prefix,
             sends_to=settings.url,
+            meter=meter,
         )
+
+
+def _tokens(answer: dict[str, Any]) -> int | None:
+    """What the server counted; None where it does not, and then the most counts."""
+    usage = answer.get("usage")
+    told = usage.get("prompt_tokens") if isinstance(usage, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return told if isinstance(told, int) and told >= 0 else None
 
 
 def _in_order(answer: dict[str, Any], url: str) -> list[Any]:

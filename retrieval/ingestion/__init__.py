@@ -30,7 +30,7 @@ class FileReport:
     state: FileState
     document_id: str | None
     chunks: int
-    code: str | None  # error code, when it failed
+    code: str | None  # error code, when it failed or waits
     reason: str | None  # what is wrong and what to do
     stage: str | None  # reading, embedding, writing, publishing
     warning: str | None = None  # it was taken in, but: "12 of 40 pages have no text"
@@ -51,6 +51,7 @@ class Job:
     created_at: datetime
     updated_at: datetime
     warnings: Sequence[FileReport] = ()  # files that were taken in although something is wrong with their text
+    waits: FileReport | None = None  # a file that waits for something that is away, and the reason
 
 
 class Ingestion(Protocol):

@@ -20,6 +20,7 @@ from retrieval.ingestion.jobs import OPEN, File, as_file, files_where, is_file, 
 
 ATTEMPTS = 5  # times a file is begun before it is held to be what stops the process
 SILENCE = timedelta(seconds=12)  # without a word from whoever has a file in hand
+_NOTHING_SAID = {"code": None, "reason": None}
 
 
 class Lost(Exception):
@@ -74,7 +75,13 @@ class Claims:
 
     async def take(self, unchanged: Sequence[File], file: File | None) -> bool:
         """Finish the files that are as they were, and begin the next one; False when another process was faster."""
-        begun = {"state": "running", "stage": "reading", "worker": self._holder, "beat_at": self._now()}
+        begun = {
+            "state": "running",
+            "stage": "reading",
+            "worker": self._holder,
+            "beat_at": self._now(),
+            **_NOTHING_SAID,
+        }
         async with self.database.write() as connection:
             if unchanged:
                 here = and_(
@@ -82,7 +89,9 @@ class Claims:
                     job_files.c.ordinal.in_([same.ordinal for same in unchanged]),
                     job_files.c.state == "queued",
                 )
-                await connection.execute(update(job_files).where(here).values(state="unchanged", stage=None))
+                await connection.execute(
+                    update(job_files).where(here).values(state="unchanged", stage=None, **_NOTHING_SAID)
+                )
             if file is None:
                 return False
             waiting = and_(is_file(file), job_files.c.state == "queued", job_files.c.attempts == file.attempts)
@@ -159,8 +168,9 @@ class Claims:
     async def failed(self, file: File, code: str, reason: str) -> None:
         await self._end(file, state="failed", stage=None, code=code, reason=reason, chunks=0)
 
-    async def put_back(self, file: File) -> None:
-        await self._end(file, state="queued", stage=None, attempts=file.attempts)
+    async def put_back(self, file: File, code: str, reason: str) -> None:
+        """It waits again, for this reason."""
+        await self._end(file, state="queued", stage=None, attempts=file.attempts, code=code, reason=reason)
 
     async def given_up(self, file: File, code: str, reason: str) -> None:
         """As `failed`, of a file that was begun too often, by whomever."""

@@ -342,6 +342,8 @@ class JobTable:
         found = {state: (n, chunks) for state, n, chunks in await connection.execute(counted.group_by("state"))}
         failed = select(job_files).where(mine, job_files.c.state == "failed").order_by(job_files.c.ordinal)
         failures = (await connection.execute(failed.limit(FAILURES))).mappings().all() if "failed" in found else []
+        held = select(job_files).where(mine, job_files.c.state == "queued", job_files.c.reason.is_not(None)).limit(1)
+        waits = (await connection.execute(held)).mappings().first() if row["state"] not in ENDED else None
         marked = _reported().where(mine, versions.c.verdict["warning"].as_string().is_not(None))
         warned = (await connection.execute(marked.order_by(job_files.c.ordinal).limit(FAILURES))).mappings().all()
         return Job(
@@ -353,6 +355,7 @@ class JobTable:
             unchanged=found.get("unchanged", (0, 0))[0],
             failures=[_report(failure) for failure in failures],
             warnings=[_report(warning) for warning in warned],
+            waits=None if waits is None else _report(waits),
             seconds_left=row["seconds_left"],
             created_at=row["created_at"],
             updated_at=row["updated_at"],

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from aegis import telemetry
-from aegis.errors import AegisError, InvalidInput, Unavailable
+from aegis.errors import AegisError, BudgetExhausted, InvalidInput, ModelBusy, Unavailable
 from aegis.settings import IngestionSettings
 from retrieval.ingestion.claims import ATTEMPTS, Claims, Lost
 from retrieval.ingestion.jobs import File
@@ -26,6 +26,7 @@ from retrieval.ingestion.reading import Reader
 from retrieval.ingestion.versions import Target, Versions
 
 LOOK_AHEAD = 20  # files looked at for the next one to work on
+MONEY = 60.0  # seconds between looks whether a spent budget has room again
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -123,7 +124,8 @@ class Lanes:
                 run.check()
                 file = await self._next(run)
                 if file is not None:
-                    pause = 0.1 if await self._file(run, file) else min(10.0, pause * 2)
+                    asked = await self._file(run, file)
+                    pause = 0.1 if asked is None else max(asked, min(10.0, pause * 2))
                 elif not await self.claims.queued(run.job_id):
                     return
                 if file is None or pause > 0.1:  # an earlier file of the same document, or a backend that is away
@@ -157,8 +159,8 @@ class Lanes:
                 if file is not None and taken:
                     return file
 
-    async def _file(self, run: Run, file: File) -> bool:
-        """False when something it needs is away; then it waits again."""
+    async def _file(self, run: Run, file: File) -> float | None:
+        """Where something it needs is away, the file waits again: for how many seconds at least."""
         run.stages[file] = "reading"
         try:
             await self._ingest(run, file)
@@ -170,8 +172,8 @@ class Lanes:
             await self._fail(file, "stalled", str(stalled))
         except Unavailable as error:
             logger.warning("%s waits: %s", file.source, error)
-            await self.claims.put_back(file)
-            return False
+            await self.claims.put_back(file, error.code, error.message)
+            return _patience(error)
         except AegisError as error:
             await self._fail(file, error.code, error.message)
         except Stopped:
@@ -181,7 +183,7 @@ class Lanes:
             await self._fail(file, "internal", f"{file.source} could not be taken in: {type(error).__name__}: {error}")
         finally:
             run.stages.pop(file, None)
-        return True
+        return None
 
     async def _ingest(self, run: Run, file: File) -> None:
         prepared = await run.or_stop(self.reader.read(file.blob, file.source, file.title))
@@ -233,3 +235,10 @@ class Lanes:
         await self.claims.failed(file, code, reason)
         telemetry.FILES.labels(outcome="failed").inc()
         await self._leftovers.clear()
+
+
+def _patience(error: Unavailable) -> float:
+    """What is said to last is not asked every few seconds."""
+    if isinstance(error, BudgetExhausted):
+        return MONEY
+    return error.retry_after if isinstance(error, ModelBusy) else 0.0

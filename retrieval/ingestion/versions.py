@@ -24,6 +24,7 @@ from aegis.database import Database
 from aegis.database.outbox import Outbox, append
 from aegis.database.schema import insert_missing
 from aegis.scope import Span, chunk_id, text_hash, version_id
+from inference.paying import paid_by
 from retrieval.catalogue import NEVER, TEXT_PART, chunks, documents, embedded_text, embeddings, texts, versions
 from retrieval.embedding import Embedder
 from retrieval.ingestion.preparing import GraphSink, Prepared
@@ -127,7 +128,8 @@ class Versions:
         while waiting:
             taken, waiting = waiting[: self.pace.size], waiting[self.pace.size :]
             step("embedding")
-            vectors = await self._embed(taken)
+            with paid_by(target.owner):
+                vectors = await self._embed(taken)
             step("writing")
             await batch.add(self._slice(version, taken, vectors), len(taken), taken)
         batch.ends.append(last)

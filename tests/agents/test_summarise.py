@@ -12,7 +12,7 @@ from aegis.database import Database
 from aegis.settings import OllamaSettings, Settings
 from agents.prompts import SUMMARY_CHARS
 from agents.summarise import STEP, Summarise, bounded
-from inference.routing import RoutedWriter, open_writer
+from inference.routing import RoutedWriter, budgets_of, open_writer
 from memory.conversations import RECENT, Turn
 from memory.conversations.tiers import TieredConversations
 from tests.memory.conversations.talks import ANN, BOB, answered, asked, embedder, tell, tiers
@@ -28,7 +28,9 @@ def ollama() -> Generator[OllamaLike]:
 @pytest.fixture
 async def writer(database: Database, ollama: OllamaLike) -> AsyncGenerator[RoutedWriter]:
     section = OllamaSettings(url=ollama.url, probe_interval=0.1, timeout=5, first_token_timeout=1)
-    async with open_writer(Settings(ollama=section), database, embedder().embed, lambda: datetime.now(UTC)) as opened:
+    settings = Settings(ollama=section)
+    budgets = budgets_of(settings, database, lambda: datetime.now(UTC))
+    async with open_writer(settings, budgets, embedder().embed) as opened:
         await opened.look()
         yield opened
 

@@ -12,7 +12,7 @@ import pytest
 from aegis.database import Database
 from aegis.settings import Settings
 from inference.extractive import Embed
-from inference.routing import RoutedWriter, open_writer
+from inference.routing import RoutedWriter, budgets_of, open_writer
 from retrieval.embedding.wordllama import load_wordllama
 from tests.servers.openai import OpenAILike, running_openai_like
 
@@ -44,7 +44,8 @@ def routed_writer(database: Database, embed: Embed) -> Routed:
     async def opened(**sections: Any) -> AsyncGenerator[RoutedWriter]:
         ollama = {"url": NOBODY, "probe_interval": 0.1, "timeout": 5, "first_token_timeout": 1}
         given = {**sections, "ollama": ollama | sections.get("ollama", {})}
-        async with open_writer(Settings.model_validate(given), database, embed, now) as writer:
+        settings = Settings.model_validate(given)
+        async with open_writer(settings, budgets_of(settings, database, now), embed) as writer:
             await writer.look()
             yield writer
 

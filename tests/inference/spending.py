@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aegis.database import open_database
 from aegis.settings import Settings
 from inference import Passage, WriteRequest
-from inference.routing import RoutedWriter, open_writer
+from inference.routing import RoutedWriter, budgets_of, open_writer
 from tests.inference.test_writer_contract import QUESTION, REQUEST, TEXT
 
 
@@ -34,7 +34,7 @@ async def _call(writer: RoutedWriter) -> None:
 async def main(settings: Settings, folder: Path, calls: int) -> None:
     async with (
         open_database(settings.database, folder) as database,
-        open_writer(settings, database, _embed, lambda: datetime.now(UTC)) as writer,
+        open_writer(settings, budgets_of(settings, database, lambda: datetime.now(UTC)), _embed) as writer,
     ):
         await asyncio.gather(*(_call(writer) for _ in range(calls)))
 

@@ -18,7 +18,7 @@ _ASSIGNED = re.compile(r"^(AEGIS_\w+)=(?:'([^']*)'|(\S*))$", re.MULTILINE)
 
 def test_settings_to_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     assigned = [found for block in _BLOCK.findall(PAGE.read_text("utf-8")) for found in _ASSIGNED.findall(block)]
-    assert len(assigned) == 7
+    assert len(assigned) == 12
     for name, quoted, plain in assigned:
         monkeypatch.setenv(name, quoted or plain)
     settings = Settings(_env_file=None)  # pyright: ignore[reportCallIssue] - pydantic-settings takes it

@@ -14,7 +14,7 @@ from aegis.settings import OllamaSettings, Settings
 from inference import Piece, WriteRequest
 from inference.extractive import Embed
 from inference.ollama_servers import survey
-from inference.routing import RoutedWriter, open_writer
+from inference.routing import RoutedWriter, budgets_of, open_writer
 from tests.inference.test_writer_contract import REQUEST
 from tests.servers.ollama import Fault, OllamaLike, running_ollama_like
 
@@ -32,7 +32,8 @@ def server() -> Generator[OllamaLike]:
 @pytest.fixture
 async def routed(server: OllamaLike, database: Database, embed: Embed) -> AsyncGenerator[RoutedWriter]:
     ollama = OllamaSettings(url=server.url, probe_interval=0.1, timeout=3, first_token_timeout=0.5)
-    async with open_writer(Settings(ollama=ollama), database, embed, now) as writer:
+    settings = Settings(ollama=ollama)
+    async with open_writer(settings, budgets_of(settings, database, now), embed) as writer:
         yield writer
 
 

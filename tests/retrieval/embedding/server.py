@@ -32,13 +32,14 @@ class EmbeddingServer:
     port: int
     fault: Fault = ""
     models: tuple[str, ...] = MODELS
+    counts: bool = True  # whether OpenAI's protocol tells the tokens: one a word
     sizes: list[int] = field(default_factory=list[int])  # texts of each request
     texts: list[str] = field(default_factory=list[str])
     keys: list[str] = field(default_factory=list[str])
 
     def renew(self) -> None:
         """As it was at first."""
-        self.fault, self.models = "", MODELS
+        self.fault, self.models, self.counts = "", MODELS, True
         for noted in (self.sizes, self.texts, self.keys):
             noted.clear()
 
@@ -93,6 +94,10 @@ def _as_openai(vectors: Vectors) -> dict[str, Any]:
     return {"data": [{"index": index, "embedding": each} for index, each in reversed(list(enumerate(vectors)))]}
 
 
+def tokens(texts: list[str]) -> int:
+    return sum(len(text.split()) for text in texts)
+
+
 async def _answer(state: EmbeddingServer, request: Request, shaped: Callable[[Vectors], dict[str, Any]]) -> Response:
     body = await request.json()
     texts: list[str] = body["input"]
@@ -116,4 +121,5 @@ async def _answer(state: EmbeddingServer, request: Request, shaped: Callable[[Ve
         vectors = [[*each, 0.0] for each in vectors]
     if state.fault == "short":
         vectors = vectors[1:]
-    return JSONResponse(shaped(vectors))
+    usage = {"usage": {"prompt_tokens": tokens(texts), "total_tokens": tokens(texts)}} if state.counts else {}
+    return JSONResponse(shaped(vectors) | usage)
