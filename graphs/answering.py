@@ -24,6 +24,7 @@ from agents.remember import turn_of
 from agents.retrieve import document_filter, moment
 from agents.state import TOP_K, Context, State
 from graphs.followups import FollowUps
+from graphs.step import watcher
 from graphs.wiring import graph_of, now
 from memory.cache.answer_cache import Outcome
 from memory.conversations import Conversations, Turn, TurnState, told
@@ -59,7 +60,7 @@ class Run:
         self.error: AegisError | None = None
         self._events: list[Event] = []
         self._changed = asyncio.Event()
-        self._ended = False
+        self._over = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._interruptible = True
 
@@ -73,7 +74,7 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        return self._ended
+        return self._over.is_set()
 
     async def events(self) -> AsyncGenerator[Event]:
         """From the beginning, then as they come, to `done` or `error`. Any number may watch; leaving harms nothing."""
@@ -82,15 +83,13 @@ class Run:
             while position < len(self._events):
                 yield self._events[position]
                 position += 1
-            if self._ended:
+            if self.ended:
                 return
             await self._changed.wait()
 
     async def result(self) -> Turn:
         """The turn when it is over: done, stopped or failed (then `error` says why)."""
-        async with aclosing(self.events()) as events:
-            async for _ in events:
-                pass
+        await self._over.wait()
         return self.turn
 
     async def stop(self) -> None:
@@ -115,7 +114,7 @@ class Run:
         self._wake()
 
     def end(self) -> None:
-        self._ended = True
+        self._over.set()
         self._wake()
 
     def _wake(self) -> None:
@@ -133,13 +132,12 @@ class _Progress:
         self._begun = time.perf_counter()
         self._first: float | None = None
 
-    def take(self, mode: str, chunk: Any) -> None:
-        if mode == "values":
-            self.state = chunk
-        elif chunk.get("type") == "token":
-            self._token(str(chunk.get("text", "")))
-        elif chunk.get("type") == "step":
-            self.run.publish("step", **{key: value for key, value in chunk.items() if key != "type"})
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """What a node writes to its stream."""
+        if event.get("type") == "token":
+            self._token(str(event.get("text", "")))
+        elif event.get("type") == "step":
+            self.run.publish("step", **{key: value for key, value in event.items() if key != "type"})
 
     def written(self) -> State:
         """With the text as far as it has come, where no node has settled the answer yet."""
@@ -326,15 +324,16 @@ class Answering:
             asyncio.get_running_loop().call_later(KEEP_SECONDS, self._runs.pop, run.turn_id, None)
 
     async def _stream(self, run: Run, progress: _Progress) -> None:
+        watcher.set(progress.tell)  # of this task, and those that LangGraph makes in it
         stream = self._graph.astream(
             {"question": run.turn.question},
             context=run.context,
-            stream_mode=["custom", "values"],
+            stream_mode="values",
             config={"recursion_limit": MAX_STEPS},
         )
-        async with aclosing(stream) as chunks:
-            async for mode, chunk in chunks:
-                progress.take(mode, chunk)
+        async with aclosing(stream) as states:
+            async for state in states:
+                progress.state = state
 
     async def _settle(self, run: Run, scope: Scope, progress: _Progress, outcome: TurnState) -> None:
         state = progress.written()

@@ -121,26 +121,29 @@ def _wire_search(graph: Graph, rewrites: int, enough: str, too_little: str) -> N
     graph.add_edge("consult_graph", "ground")
     graph.add_conditional_edges("rewrite", _searches, ["retrieve", "consult_graph"])
 
-    def judged(state: State) -> str:
+    async def judged(state: State) -> str:
         return {"generate": enough, "abstain": too_little, "rewrite": "rewrite"}[next_step(state, rewrites)]
 
     graph.add_conditional_edges("ground", judged, list(dict.fromkeys((enough, "rewrite", too_little))))
 
 
-def _known(state: State) -> str:
+# Conditions are coroutines: LangGraph sends plain functions to a thread.
+
+
+async def _known(state: State) -> str:
     return "remember" if state.get("cached") else "route"
 
 
-def _ways(state: State) -> Sequence[str]:
+async def _ways(state: State) -> Sequence[str]:
     route = state.get("route", "retrieve")
     if route in ("converse", "inventory", "dispute"):
         return [route]
-    return ["recount"] if route == "recall" else _searches(state)
+    return ["recount"] if route == "recall" else await _searches(state)
 
 
-def _into_documents(state: State) -> Sequence[str]:
-    return _searches(state) if state.get("route") in ("retrieve", "relate") else [END]
+async def _into_documents(state: State) -> Sequence[str]:
+    return await _searches(state) if state.get("route") in ("retrieve", "relate") else [END]
 
 
-def _searches(state: State) -> Sequence[str]:
+async def _searches(state: State) -> Sequence[str]:
     return ["retrieve", "consult_graph"] if state.get("route") == "relate" else ["retrieve"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -18,6 +19,11 @@ from graphs.summaries import detail, summary
 
 Scopes = Callable[[Context], Awaitable[Scope]]
 """What a run that does not say may see."""
+
+Tell = Callable[[Mapping[str, Any]], None]
+watcher: ContextVar[Tell | None] = ContextVar("watcher", default=None)
+"""Who is told of steps and tokens at once. Without one they go to LangGraph's stream of custom events, where each costs
+a call across threads and a turn of the event loop."""
 
 _REDUCED: Mapping[str, Any] = {"found": [], "notes": [], "timings": {}, "steps": []}
 _FRESH: Mapping[str, Any] = {
@@ -44,24 +50,26 @@ class Step:
     room: AbstractAsyncContextManager[Any] = field(default_factory=nullcontext[None])
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
-        runtime.stream_writer(_event(self.name, "start"))
+        tell = watcher.get() or runtime.stream_writer
+        tell(_event(self.name, "start"))
         async with self.room:
             started = time.perf_counter()
             with tracing.span(f"node {self.name}"):
-                changes = await self.node(state, await self._resolved(runtime))
+                changes = await self.node(state, await self._resolved(runtime, tell))
             took = time.perf_counter() - started
         telemetry.NODE_SECONDS.labels(self.name).observe(took)
-        return self._with_step(changes, _event(self.name, "end", changes, round(took * 1000, 3)), runtime)
+        event = _event(self.name, "end", changes, round(took * 1000, 3))
+        tell(event)
+        return self._with_step(changes, event)
 
-    async def _resolved(self, runtime: Runtime[Context]) -> Runtime[Context]:
+    async def _resolved(self, runtime: Runtime[Context], tell: Tell) -> Runtime[Context]:
         context = runtime.context or Context()
         if context.collections is None:
             visible = await self.scopes(context)
             context = replace(context, user=visible.user, collections=tuple(sorted(visible.collections)))
-        return runtime.override(context=context)
+        return runtime.override(context=context, stream_writer=tell)
 
-    def _with_step(self, changes: dict[str, Any], event: dict[str, Any], runtime: Runtime[Context]) -> dict[str, Any]:
-        runtime.stream_writer(event)
+    def _with_step(self, changes: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
         shown = {key: event[key] for key in ("node", "summary", "took_ms", "detail")}
         changes = {**changes, "timings": {self.name: event["took_ms"]}, "steps": [shown]}
         if not self.first:

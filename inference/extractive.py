@@ -26,17 +26,18 @@ COSINE = 0.5
 READ_CHARS = 2000  # of a question, when its meaning is compared
 PASSAGE = 0.5
 WORTH = 0.6  # a further sentence must have this share of the best one's score
+AT_ONCE = 32  # words written before others get their turn
 LIST_LIMIT = 700  # code points of a list that is quoted with the sentence that announces it
 
 _MARK = re.compile(r"\[(?:\d{1,3}|citation needed|\^\w+)\]")
 _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 _LINK = re.compile(r"\[([^\]]+)\]\([^)\s]*(?:\s+\"[^\"]*\")?\)")
+_PIECES = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+$")
 _EMPHASIS = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
 _LEANS = re.compile(
     r"^(?:It|Its|They|Their|This|These|That|Those|He|She|His|Her|Such|Then|Therefore|Otherwise|However|Both|Er|Sie|Es|"
     r"Dies\w*|Il|Elle|Cela)\b|\b(?:therefore|thus|hence)\b"
 )
-_PIECES = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,10 @@ class ExtractiveWriter:
     async def write(self, request: WriteRequest) -> AsyncGenerator[Piece]:
         ranked = await rank(request.question, request.passages, self._embed)
         answer = compose(choose(ranked, request.max_sentences, names(request.question)))
-        for piece in _PIECES.findall(answer):
+        for number, piece in enumerate(_PIECES.findall(answer)):
             yield Piece(piece, self.name)
-            await asyncio.sleep(0)  # others get their turn; a closed generator stops here
+            if number % AT_ONCE == 0:  # a turn of the event loop costs more than many words
+                await asyncio.sleep(0)  # others get theirs; a closed generator stops here
         yield Piece("", self.name)
 
 
