@@ -47,6 +47,7 @@ async def open_facts(
     keywords: KeywordEncoder,
     leases: Leases | None,
     now: Callable[[], datetime],
+    builds: asyncio.Lock,
 ) -> AsyncGenerator[FactPlace]:
     """Always by the embedder given here, whatever fills the index of documents. Raises IndexUnavailable."""
     from memory.facts.index import FactIndex
@@ -54,12 +55,14 @@ async def open_facts(
     from retrieval.projection import VectorProjection
 
     async with AsyncExitStack() as stack:
-        store = await _store(settings, embedder, keywords, stack)
+        store = await _store(settings, embedder, keywords, builds, stack)
         filling = VectorProjection(outbox, FactPoints(database, store, embedder, keywords), leases, now)
         yield FactPlace(FactIndex(store, embedder, keywords, lambda: filling.complete), filling)
 
 
-async def _store(settings: Settings, embedder: Embedder, keywords: KeywordEncoder, stack: AsyncExitStack) -> Resettable:
+async def _store(
+    settings: Settings, embedder: Embedder, keywords: KeywordEncoder, builds: asyncio.Lock, stack: AsyncExitStack
+) -> Resettable:
     from memory.facts.points import FIELDS, fact_settings
 
     made_by = f"{embedder.name}+{keywords.name}"  # other vectors, other place
@@ -68,7 +71,9 @@ async def _store(settings: Settings, embedder: Embedder, keywords: KeywordEncode
 
         given, folder = fact_settings(settings.vectors), settings.folder / FOLDER
         await asyncio.to_thread(remove_others, folder, {made_by})
-        return await stack.enter_async_context(open_edge(given, folder / made_by, embedder.dimensions, fields=FIELDS))
+        return await stack.enter_async_context(
+            open_edge(given, folder / made_by, embedder.dimensions, fields=FIELDS, builds=builds)
+        )
     from retrieval.store.server import open_qdrant
 
     return await stack.enter_async_context(

@@ -35,7 +35,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Opener:
-    """Opens the index of an embedder: its vector store, what fills it and what searches it. `owned`: by one process."""
+    """Opens the index of an embedder: its vector store, what fills it and what searches it.
+
+    `owned`: by one process. `builds` is held by whoever builds an index.
+    """
 
     settings: Settings
     database: Database
@@ -47,6 +50,7 @@ class Opener:
     owned: bool
     now: Callable[[], datetime]
     metered: Metered
+    builds: asyncio.Lock
 
     def embedder(self, settings: EmbedderSettings) -> AbstractAsyncContextManager[Embedder]:
         """Raises ConfigurationError."""
@@ -85,7 +89,9 @@ class Opener:
             from retrieval.store.edge import open_edge
 
             folder = self.settings.folder / "vectors" / embedder.name
-            return await stack.enter_async_context(open_edge(self.settings.vectors, folder, embedder.dimensions))
+            return await stack.enter_async_context(
+                open_edge(self.settings.vectors, folder, embedder.dimensions, builds=self.builds)
+            )
         from retrieval.store.server import open_qdrant
 
         return await stack.enter_async_context(

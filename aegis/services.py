@@ -276,11 +276,14 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     def metered(given: EmbedderSettings) -> Meter | None:
         return meter_of(given, settings, budgets)
 
-    opener = Opener(settings, database, outbox, catalogue, keywords, closer, leases, owned, _now, metered)
+    builds = asyncio.Lock()
+    opener = Opener(settings, database, outbox, catalogue, keywords, closer, leases, owned, _now, metered, builds)
     index, unfinished = await stack.enter_async_context(open_index(opener, reindexing=command == "reindex"))
     graph = await _open_graph(settings, stack)
     drawing = _graph_projection(graph, database, outbox, leases)
-    place = await stack.enter_async_context(open_facts(settings, database, outbox, static, keywords, leases, _now))
+    place = await stack.enter_async_context(
+        open_facts(settings, database, outbox, static, keywords, leases, _now, builds)
+    )
     together = Projections(index, place.filling, drawing)
     learning = Projection(outbox, Learner(database, outbox), leases, _now)
     followers = () if drawing is None else (drawing,)

@@ -64,6 +64,7 @@ class EdgeStore:
         dimensions: int,
         on_reset: Callable[[str], None] | None = None,
         fields: Fields | None = None,
+        builds: asyncio.Lock | None = None,
     ) -> None:
         self._settings = settings
         self._dimensions = dimensions
@@ -77,6 +78,7 @@ class EdgeStore:
         self._writing = asyncio.Lock()
         self._log: WriteLog | None = None
         self._unindexed = 0
+        self._builds = builds or asyncio.Lock()
         self._building: asyncio.Task[bool] | None = None
         self._failed_builds = 0
         self._build_not_before = 0.0
@@ -374,7 +376,7 @@ class EdgeStore:
 
     def _begin_build(self) -> asyncio.Task[bool]:
         if self._building is None or self._building.done():
-            self._building = asyncio.create_task(self._build())
+            self._building = asyncio.create_task(self._build_in_turn())
             self._building.add_done_callback(_retrieved)
         return self._building
 
@@ -382,6 +384,10 @@ class EdgeStore:
         if self._building is not None and self._building is not asyncio.current_task():
             self._building.cancel()
             await asyncio.wait({self._building})
+
+    async def _build_in_turn(self) -> bool:
+        async with self._builds:
+            return await self._build()
 
     async def _build(self) -> bool:
         began = time.monotonic()
@@ -510,9 +516,13 @@ async def open_edge(
     dimensions: int,
     on_reset: Callable[[str], None] | None = None,
     fields: Fields | None = None,
+    builds: asyncio.Lock | None = None,
 ) -> AsyncGenerator[EdgeStore]:
-    """The store in `folder`, made if it is not there. `on_reset` is told whenever it had to be started empty."""
-    store = EdgeStore(settings, folder, dimensions, on_reset, fields)
+    """The store in `folder`, made if it is not there. `on_reset` is told whenever it had to be started empty.
+
+    Stores that share `builds` build one index at a time: the peak of memory is one index's.
+    """
+    store = EdgeStore(settings, folder, dimensions, on_reset, fields, builds)
     try:
         await store.start()
         yield store

@@ -408,6 +408,18 @@ async def test_a_build_starts_by_itself_above_the_limit(folder: Path) -> None:
         assert (await store.summary()).count == 420
 
 
+async def test_one_index_is_built_at_a_time(folder: Path) -> None:
+    builds = asyncio.Lock()
+    async with open_edge(EdgeSettings(unindexed_limit=300), folder, DIMENSIONS, builds=builds) as store:
+        async with builds:  # another store builds
+            await store.upsert(random_points(420, DIMENSIONS))
+            assert (await store.query(like(random_points(1, DIMENSIONS)[0]))).dense
+            await asyncio.sleep(0.3)
+            assert len(list(folder.glob("generation-*"))) == 1, "a copy was made already"
+        await store.built()
+        assert list(folder.rglob("links_compressed.bin"))
+
+
 async def test_points_written_again_or_shown_count_once(store: EdgeStore) -> None:
     points = random_points(200, DIMENSIONS)
     for _ in range(3):
