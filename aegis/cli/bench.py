@@ -13,6 +13,7 @@ def bench(
     embedder: Annotated[str | None, typer.Option(help="wordllama, onnx:FOLDER, ollama:MODEL or openai:MODEL.")] = None,
     no_titles: Annotated[bool, typer.Option("--no-titles", help="Hide the titles of passages (graph).")] = False,
     facts: Annotated[str | None, typer.Option(help="How many facts, such as 10000,100000 (memory).")] = None,
+    no_facts: Annotated[bool, typer.Option("--no-facts", help="Learn no facts from what was said (turns).")] = False,
     compare: Annotated[str | None, typer.Option(help="What --json printed before: paired ratios (http).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -24,6 +25,7 @@ def bench(
         "embedder": embedder,
         "no_titles": no_titles or None,
         "facts": facts,
+        "no_facts": no_facts or None,
         "compare": compare,
     }
     options = {key: value for key, value in given.items() if value is not None}

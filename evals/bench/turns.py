@@ -1,7 +1,8 @@
 """Search over conversation turns: is the turn that holds the evidence among the first five of its conversation?
 
 Needs a data set with `conversations.jsonl` (sessions of turns). Each conversation is a user of ours, each session one
-of that user's conversations, and the index and the ranking are those that answer questions about earlier turns.
+of that user's conversations, and the index and the ranking are those that answer questions about earlier turns. Facts
+are learnt from the turns as in a conversation; `no_facts` leaves that out.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aegis.database import open_database
+from sqlalchemy import func, select
+
+from aegis.database import Database, open_database
 from aegis.database.migrations import upgrade
+from aegis.database.outbox import Outbox
 from aegis.scope import Scope
 from aegis.settings import SQLiteSettings
 from evals.bench.datasets import dataset_folder, lines, ranking_set
@@ -24,6 +28,8 @@ from evals.bench.retrieval import Ranking, measured
 from memory.conversations import Turn
 from memory.conversations.index import TurnIndex
 from memory.conversations.store import SqlConversations
+from memory.facts.learning import Learner
+from memory.facts.tables import facts
 from retrieval.embedding import open_embedder
 from retrieval.embedding.named import embedder_settings
 from retrieval.embedding.wordllama import WordLlamaEmbedder, open_wordllama
@@ -32,18 +38,21 @@ from retrieval.keywords import KeywordEncoder
 
 DATASET = "locomo"
 DEPTH = 20
+BATCH = 500
 AGED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def bench(*, quiet: bool = False, dataset: str = DATASET, embedder: str = "wordllama") -> dict[str, Any]:
+def bench(
+    *, quiet: bool = False, dataset: str = DATASET, embedder: str = "wordllama", no_facts: bool = False
+) -> dict[str, Any]:
     """Raises NotFound without the data set, ConfigurationError without the extra `bench`."""
-    found = asyncio.run(_measure(dataset, embedder))
+    found = asyncio.run(_measure(dataset, embedder, learning=not no_facts))
     if not quiet:
         _show(found)
     return found
 
 
-async def _measure(dataset: str, embedder: str) -> dict[str, Any]:
+async def _measure(dataset: str, embedder: str, *, learning: bool) -> dict[str, Any]:
     told = list(_turns(dataset_folder(dataset)))
     questions = _questions(dataset)
     with tempfile.TemporaryDirectory() as folder:
@@ -59,6 +68,7 @@ async def _measure(dataset: str, embedder: str) -> dict[str, Any]:
             )
             for scope, turn in told:
                 await store.finish(scope, turn)
+            learnt = await _learn(database) if learning else 0
             while await index.advance():
                 pass
             runs, taken = dict[str, Ranking](), list[float]()
@@ -68,7 +78,18 @@ async def _measure(dataset: str, embedder: str) -> dict[str, Any]:
                 taken.append((time.perf_counter() - started) * 1000)
                 runs[identifier] = {hit.id: hit.score for hit in hits}
             name = opened.name
-    return {"embedder": name, "datasets": {dataset: _figures(dataset, questions, runs, taken)}}
+    return {"embedder": name, "facts": learnt, "datasets": {dataset: _figures(dataset, questions, runs, taken)}}
+
+
+async def _learn(database: Database) -> int:
+    """Read every turn as the background queue does; how many facts that gives."""
+    outbox, after = Outbox(database), 0
+    learner = Learner(database, outbox)
+    while rows := await outbox.pending(learner.topics, after, BATCH):
+        await learner.apply(rows)
+        after = rows[-1].seq
+    async with database.read() as connection:
+        return int((await connection.execute(select(func.count()).select_from(facts))).scalar_one())
 
 
 def _figures(
@@ -116,4 +137,4 @@ def _show(found: Mapping[str, Any]) -> None:
         for group, figures in groups.items():
             table.add_row(group, *(str(figures[column]) for column in columns))
         Console(width=100).print(table)
-        print(f"A search takes {groups['all']['ms_p50']} ms (median).")  # noqa: T201  # a command's own output
+        print(f"{found['facts']} facts were learnt. A search takes {groups['all']['ms_p50']} ms (median).")  # noqa: T201  # a command's own output

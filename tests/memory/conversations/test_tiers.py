@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.database import Database
@@ -22,8 +22,11 @@ from memory.conversations import KEPT, Turn
 from memory.conversations.hot import Block, ProcessHot
 from memory.conversations.tables import archives, turns, unindexed, vectors
 from memory.conversations.tiers import TieredConversations
+from memory.facts.learning import Said, learn
+from memory.facts.tables import episodes
+from memory.statements import statements
 from retrieval.blobs import Blobs
-from tests.memory.conversations.talks import ANN, BOB, answered, asked, tell, tiers
+from tests.memory.conversations.talks import ANN, BOB, START, answered, asked, tell, tiers
 
 
 @pytest.fixture
@@ -170,6 +173,27 @@ async def test_search_finds_turns_of_every_tier_by_words_and_by_meaning(kept: Ti
     assert {found.turn.conversation_id for found in there} == {conversation}
     await kept.delete(ANN, conversation)
     assert dog.id not in [found.turn.id for found in await kept.search(ANN, "Bello")]
+
+
+async def test_what_states_is_found_before_what_asks(any_database: Database, tmp_path: Path) -> None:
+    """The same words asked, and told; then told without, and with, a fact that was learnt."""
+    kept = tiers(any_database, tmp_path)
+    said = {
+        text: replace(asked(text), state="done", answer="")
+        for text in ("Was the old harbour crane sold?", "The old harbour crane was sold.")
+    }
+    for turn in said.values():
+        await kept.finish(ANN, turn)
+    found = await kept.search(ANN, "old harbour crane sold")
+    assert [one.turn.question for one in found] == list(said)[::-1]
+    twice = [replace(asked("I like the harbour crane."), state="done", answer="") for _ in range(2)]
+    for turn in twice:
+        await kept.finish(BOB, turn)
+    for turn in (*twice, *twice[::-1]):
+        async with any_database.write() as connection:
+            await connection.execute(delete(episodes))
+            await learn(connection, Said(turn.id, "c", "bob", turn.question, START), statements(turn.question, START))
+        assert next(one.turn.id for one in await kept.search(BOB, "harbour crane")) == turn.id
 
 
 async def test_a_turn_is_found_as_soon_as_it_is_finished_and_by_other_replicas(
