@@ -173,12 +173,23 @@ class _ChunkCache:
 
     limit: int = 16_000  # about 25 MB
     rows: dict[str, Chunk] = field(default_factory=dict[str, Chunk])
+    beside: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])  # ids by a chunk's id
 
     def keep(self, found: Iterable[Chunk]) -> None:
         for chunk in found:
             self.rows[chunk.id] = chunk
         while len(self.rows) > self.limit:
             del self.rows[next(iter(self.rows))]
+
+    def keep_beside(self, found: Mapping[str, tuple[str, ...]]) -> None:
+        self.beside.update(found)
+        while len(self.beside) > self.limit:
+            del self.beside[next(iter(self.beside))]
+
+    def forget(self, ids: Iterable[str]) -> None:
+        for identifier in ids:
+            self.rows.pop(identifier, None)
+        self.beside.clear()
 
 
 @dataclass(slots=True)
@@ -226,11 +237,7 @@ class Catalogue:
 
     def forget(self, chunk_ids: Iterable[str] | None = None) -> None:
         """Drop cached rows of erased chunks (all rows when ids are not known)."""
-        if chunk_ids is None:
-            self._cache.rows.clear()
-            return
-        for identifier in chunk_ids:
-            self._cache.rows.pop(identifier, None)
+        self._cache.forget(list(self._cache.rows) if chunk_ids is None else chunk_ids)
 
     async def epoch_at(self, moment: datetime) -> int:
         """The epoch that was the newest at that moment."""
@@ -262,6 +269,19 @@ class Catalogue:
             found.update((chunk.id, chunk) for chunk in read)
         ordered = (found.get(identifier) for identifier in ids)
         return [chunk for chunk in ordered if chunk is not None and scope.may_read(chunk.collection)]
+
+    async def beside(self, scope: Scope, ids: Sequence[str]) -> dict[str, list[Chunk]]:
+        """By each of these chunks, those just before and after it in its version, as far as the scope may see them."""
+        known = {identifier: self._cache.beside[identifier] for identifier in ids if identifier in self._cache.beside}
+        if missing := [identifier for identifier in ids if identifier not in known]:
+            async with self._database.read() as connection:
+                pairs = (await connection.execute(_BESIDE, {"ids": missing})).all()
+            found = {one: tuple(other for asked, other in pairs if asked == one) for one in missing}
+            self._cache.keep_beside(found)
+            known |= found
+        wanted = dict.fromkeys(other for others in known.values() for other in others)
+        read = {chunk.id: chunk for chunk in await self.chunks(scope, list(wanted))}
+        return {one: [read[other] for other in others if other in read] for one, others in known.items()}
 
     async def chunks_of(self, scope: Scope, version_id: str) -> list[Chunk]:
         query = _CHUNKS.where(chunks.c.version_id == version_id).order_by(chunks.c.ordinal)
@@ -387,6 +407,14 @@ _CHUNKS = (
     .join(documents, documents.c.id == versions.c.document_id)
 )
 _BY_ID = _CHUNKS.where(chunks.c.id.in_(bindparam("ids", expanding=True)))
+_ASKED = chunks.alias("asked")
+_NEAR = chunks.c.ordinal.between(_ASKED.c.ordinal - 1, _ASKED.c.ordinal + 1)
+_BESIDE = (
+    select(_ASKED.c.id, chunks.c.id)
+    .join(chunks, and_(chunks.c.version_id == _ASKED.c.version_id, _NEAR, chunks.c.id != _ASKED.c.id))
+    .where(_ASKED.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(_ASKED.c.id, chunks.c.ordinal)
+)
 
 
 def _chunk(row: RowMapping) -> Chunk:

@@ -116,6 +116,8 @@ class HybridSearcher:
         hits = await self._ranked(scope, text, request, filter, depth)
         if self._ours(request) and (more := added(text, [hit.chunk.text for hit in hits[:DEPTH]])):
             hits = await self._ranked(scope, f"{text} {' '.join(more)}", request, filter, depth)
+        if self._ours(request):
+            hits = await self._with_surroundings(scope, hits, request.top_k)
         return sorted(hits, key=lambda hit: not holds(hit.chunk.text, quoted)) if quoted else hits
 
     async def _ranked(
@@ -126,6 +128,18 @@ class HybridSearcher:
         if not (self._ours(request) or request.rerank):
             return hits
         return await self._reranked(text, hits, depth if request.rerank else DEPTH)
+
+    async def _with_surroundings(self, scope: Scope, hits: Sequence[Hit], top_k: int) -> list[Hit]:
+        """With what stands just before and after the best: of the same version, so whoever sees one sees the other."""
+        scored = [Scored(hit.chunk.id, hit.score) for hit in hits]
+        leading = ranking.leading(scored, top_k)
+        if not leading:
+            return list(hits)
+        beside = await self.catalogue.beside(scope, [found.id for found in leading])
+        known = {chunk.id: Hit(chunk, 0.0) for others in beside.values() for chunk in others}
+        known |= {hit.chunk.id: hit for hit in hits}
+        raised = ranking.with_surroundings(scored, {one: [c.id for c in others] for one, others in beside.items()})
+        return [known[found.id].scored(found.score) for found in raised]
 
     def _ours(self, request: SearchRequest) -> bool:
         return request.mode in ("hybrid", "graph") and self._fusion(request) == "convex"

@@ -39,6 +39,7 @@ async def test_one_scope_never_sees_another(any_database: Database, tmp_path: Pa
                 await catalogue.text(stranger, mine.id, mine.version_id)
             assert await catalogue.chunks_of(stranger, mine.version_id) == []
             assert all(chunk.document_id != mine.id for chunk in await catalogue.chunks(stranger, ids))
+            assert not any((await catalogue.beside(stranger, ids)).values())
         assert await catalogue.totals(BOTH) == {"documents": 2, "chunks": 3}
         assert await catalogue.totals(OTHER) == {"documents": 1, "chunks": 1}
         assert await catalogue.totals(NONE) == {"documents": 0, "chunks": 0}
@@ -79,6 +80,19 @@ async def test_chunks_come_in_the_order_asked_for_also_more_than_are_cached(data
         ids = sorted(world.store.points, reverse=True)
         for _ in range(2):
             assert [chunk.id for chunk in await world.catalogue.chunks(SCOPE, [*ids, "missing"])] == ids
+
+
+async def test_what_stands_beside_a_chunk_is_of_the_same_version(any_database: Database, tmp_path: Path) -> None:
+    async with open_world(any_database, tmp_path) as world:
+        uploads = [upload("a", "one\n\ntwo\n\nthree"), upload("b", "alone")]
+        await world.finished((await world.intake.submit(SCOPE, uploads)).id)
+        read = {chunk.id: chunk.text for chunk in await world.catalogue.chunks(SCOPE, list(world.store.points))}
+        expected = {"one": ["two"], "two": ["one", "three"], "three": ["two"], "alone": []}
+        for _ in range(2):  # the second time from memory
+            found = await world.catalogue.beside(SCOPE, list(read))
+            assert {read[one]: [chunk.text for chunk in others] for one, others in found.items()} == expected
+        world.catalogue.forget(list(read))
+        assert len(await world.catalogue.beside(SCOPE, list(read)[:1])) == 1
 
 
 async def test_documents_are_listed_page_by_page_at_an_epoch(any_database: Database, tmp_path: Path) -> None:

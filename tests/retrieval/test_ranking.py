@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.ranking import convex, normalised, with_neighbours, with_titles
+from retrieval.ranking import UNMOVED, convex, leading, normalised, with_neighbours, with_surroundings, with_titles
 from retrieval.store import Candidates, Scored
 
 BOTH = Candidates(
@@ -70,6 +70,22 @@ def test_neighbours_lift_the_chunk_between_them() -> None:
     # b: .9 + .2 x (.9 + .6) = 1.2; a: .9 + .2 x .9 = 1.08; x: 1; c: .6 + .2 x .9 = .78
     expected = [("b", 1.0), ("a", 0.9), ("x", 1 / 1.2), ("c", 0.65)]
     assert scores(with_neighbours(found, places)) == expected
+
+
+def test_what_stands_beside_a_hit_comes_before_the_tail() -> None:
+    head = [Scored(f"h{n:02}", 1 - n / 100) for n in range(UNMOVED)]
+    tail = [Scored("x", 0.7), Scored("y", 0.4), Scored("z", 0.3)]
+    raised = with_surroundings([*head, *tail], {"h00": ["new", "h05"], "x": ["y"], "h01": ["z"]})
+    # y: .65 x .7 + .2 x .4 = .535; z: .65 x .99 + .2 x .3 = .7035; new: .65
+    assert raised[:UNMOVED] == head
+    assert scores(raised[UNMOVED:]) == [("z", 0.7035), ("x", 0.7), ("new", 0.65), ("y", 0.535)]
+
+
+def test_only_hits_whose_surroundings_may_be_seen_are_looked_around() -> None:
+    found = [Scored(f"h{n:02}", 1 - n / 100) for n in range(30)]
+    assert leading(found, UNMOVED) == leading(found[:5], 100) == []
+    assert [hit.id for hit in leading(found, 20)] == ["h00", "h01", "h02", "h03", "h04"]
+    assert leading(found, 100) == found
 
 
 def test_nothing_stays_nothing() -> None:

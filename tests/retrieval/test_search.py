@@ -26,6 +26,7 @@ from retrieval.catalogue import (
 )
 from retrieval.embedding.wordllama import WordLlamaEmbedder, load_wordllama
 from retrieval.keywords import KeywordEncoder
+from retrieval.ranking import UNMOVED
 from retrieval.search import HybridSearcher, Mode, SearchRequest
 from retrieval.store import Candidates, Point, VectorQuery
 from tests.retrieval.store.fake import FakeStore
@@ -213,6 +214,18 @@ async def test_candidates_reach_beyond_top_k(shelf: Shelf) -> None:
     candidates = await searcher.candidates(MINE, request)
     assert len(candidates) == 30
     assert [hit.score for hit in candidates] == sorted((hit.score for hit in candidates), reverse=True)
+
+
+async def test_what_follows_the_best_passage_comes_before_the_tail(shelf: Shelf) -> None:
+    await shelf.put("guide", "Descaling the boiler: which acid to use.", "Leave it overnight, then rinse twice.")
+    for number in range(60):
+        await shelf.put(f"d{number}", f"Boiler number {number} and the acid it holds.")
+    hits = await shelf.searcher().search(MINE, SearchRequest("Which acid descales the boiler?", top_k=20))
+    places = [n for n, hit in enumerate(hits) if hit.chunk.text.startswith("Leave it overnight")]
+    assert hits[0].chunk.document_id == "guide"
+    assert places == [UNMOVED]
+    assert len(hits) == 20
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
 @pytest.mark.parametrize(
