@@ -95,9 +95,8 @@ class MentionFollower:
     async def _names(self, hits: Sequence[Hit]) -> dict[str, Set[str]]:
         """Keys of what each hit mentions, and of what it is about."""
         found: dict[str, set[str]] = {hit.chunk.id: set(home_keys(hit.chunk.title)) for hit in hits}
-        async with self.database.read() as connection:
-            for chunk, name in await connection.execute(_NAMES, {"chunks": list(found)}):
-                found[chunk].add(name)
+        for chunk, name in await self.database.look(lambda c: c.execute(_NAMES, {"chunks": list(found)}).all()):
+            found[chunk].add(name)
         return dict(found)
 
     async def _with_asked(self, eyes: _Eyes, question: str, hits: list[Hit], shares: Shares) -> list[Hit]:
@@ -147,10 +146,9 @@ class MentionFollower:
             .order_by(homes.c.key, homes.c.chunk_id)
         )
         found: dict[str, list[str]] = {}
-        async with self.database.read() as connection:
-            for name, identifier, tags in await connection.execute(query):
-                if set(eyes.filter.tags) <= set(tags):
-                    found.setdefault(name, []).append(identifier)
+        for name, identifier, tags in await self.database.look(lambda c: c.execute(query).all()):
+            if set(eyes.filter.tags) <= set(tags):
+                found.setdefault(name, []).append(identifier)
         return {name: ids for name, ids in found.items() if len(ids) <= MAX_HOMES}
 
 

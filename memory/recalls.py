@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, ForeignKey, Index, String, Table, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import JSON, Column, Connection, ForeignKey, Index, String, Table, select, update
 
 from aegis.database import Database, Timestamp, metadata
 from aegis.database.schema import insert_missing
@@ -44,12 +43,12 @@ class Queued:
     owner: str
 
 
-async def rest_on(connection: AsyncConnection, owner: str, turn: Turn) -> None:
+def rest_on(connection: Connection, owner: str, turn: Turn) -> None:
     """Rows of what the turn's answer cites, in the transaction that saves it."""
     cited = sorted({citation.version_id for citation in turn.citations})
     rows = [{"version_id": version, "turn_id": turn.id, "owner": owner} for version in cited]
     if rows and turn.state == "done":
-        await connection.execute(insert_missing(rests, connection.dialect.name), rows)
+        connection.execute(insert_missing(rests, connection.dialect.name), rows)
 
 
 class AnswerRecalls:

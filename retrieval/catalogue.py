@@ -224,8 +224,7 @@ class Catalogue:
         """The newest epoch readers may see."""
         if self._epoch.fresh():
             return self._epoch.value
-        async with self._database.read() as connection:
-            value = (await connection.execute(select(epochs.c.value))).scalar_one_or_none()
+        value = await self._database.look(lambda c: c.execute(select(epochs.c.value)).scalar_one_or_none())
         return self._epoch.seen(int(value or 0))
 
     def epoch_raised(self, value: int) -> None:
@@ -262,9 +261,9 @@ class Catalogue:
         found = {identifier: self._cache.rows[identifier] for identifier in ids if identifier in self._cache.rows}
         missing = [identifier for identifier in ids if identifier not in found]
         if missing:
-            async with self._database.read() as connection:
-                rows = await connection.execute(_BY_ID, {"ids": missing})
-                read = [_chunk(row) for row in rows.mappings()]
+            read = await self._database.look(
+                lambda c: [_chunk(row) for row in c.execute(_BY_ID, {"ids": missing}).mappings()]
+            )
             self._cache.keep(read)
             found.update((chunk.id, chunk) for chunk in read)
         ordered = (found.get(identifier) for identifier in ids)
@@ -343,9 +342,8 @@ class Catalogue:
 
     async def newest(self, version_ids: Sequence[str]) -> datetime | None:
         """When the youngest of these versions was taken in; None where one of them is gone."""
-        query = select(func.count(), func.max(versions.c.indexed_at)).where(versions.c.id.in_(list(version_ids)))
-        async with self._database.read() as connection:
-            count, newest = (await connection.execute(query)).one()
+        given = {"versions": list(version_ids)}
+        count, newest = await self._database.look(lambda c: c.execute(_NEWEST, given).one())
         return newest if count == len(set(version_ids)) else None
 
     async def totals(self, scope: Scope, epoch: int | None = None) -> Mapping[str, int]:
@@ -405,6 +403,9 @@ _CHUNKS = (
     )
     .join(versions, versions.c.id == chunks.c.version_id)
     .join(documents, documents.c.id == versions.c.document_id)
+)
+_NEWEST = select(func.count(), func.max(versions.c.indexed_at)).where(
+    versions.c.id.in_(bindparam("versions", expanding=True))
 )
 _BY_ID = _CHUNKS.where(chunks.c.id.in_(bindparam("ids", expanding=True)))
 _ASKED = chunks.alias("asked")

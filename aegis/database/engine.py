@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from aegis import telemetry, tracing
 from aegis.database.checkpoints import NO_CHECKPOINT, Checkpoints
-from aegis.database.sqlite import connecting
+from aegis.database.sqlite import connected, connecting, plain
 from aegis.errors import ConfigurationError, DataFolderError, StoreUnavailable
 from aegis.settings import PostgresSettings, SQLiteSettings
 
@@ -31,15 +32,26 @@ _READ_WAIT = telemetry.POOL_WAIT_SECONDS.labels("read")
 _WRITE_WAIT = telemetry.POOL_WAIT_SECONDS.labels("write")
 _READ = telemetry.BACKEND_SECONDS.labels("database", "read")
 GAVE_WAY = ("40P01", "40001")  # PostgreSQL: deadlock, serialization failure; nothing of the transaction was kept
+LOOKING = (*PRAGMAS, "query_only=ON", "busy_timeout=1000")  # the event loop waits
 DURABLE = ("synchronous=FULL", "foreign_keys=ON", NO_CHECKPOINT)
+
+Result = TypeVar("Result")
+Unit = Callable[[Connection], Result]
+"""A whole transaction as a plain function, which awaits nothing."""
 
 
 class Database:
-    """Read and write transactions. Raises StoreUnavailable when the store cannot be reached."""
+    """Read and write transactions. Raises StoreUnavailable when the store cannot be reached.
 
-    def __init__(self, reader: AsyncEngine, writer: AsyncEngine) -> None:
+    `read` and `write` are for what takes long or awaits something in between. What every question asks is a unit:
+    SQLAlchemy's asynchronous layer and the hops between threads cost ten times what such statements take.
+    """
+
+    def __init__(self, reader: AsyncEngine, writer: AsyncEngine, looking: Engine | None = None) -> None:
+        """`looking` reads in the caller's thread, where that is quicker than to hand it to another."""
         self._reader = reader
         self._writer = writer
+        self._looking = looking
 
     @property
     def dialect(self) -> str:
@@ -70,6 +82,29 @@ class Database:
                 yield connection
             if self.dialect != "sqlite":  # which tells from its own thread
                 telemetry.wrote(time.perf_counter() - started)
+
+    async def look(self, unit: Unit[Result]) -> Result:
+        """Read a few rows by their keys. On SQLite the event loop waits for it: some microseconds a statement."""
+        if self._looking is None:
+            async with self.read() as connection:
+                return await connection.run_sync(unit)
+        began = time.perf_counter()
+        with tracing.span("database read"), _translated(), self._looking.connect() as connection:
+            found = unit(connection)
+        _READ.observe(time.perf_counter() - began)
+        return found
+
+    async def transact(self, unit: Unit[Result]) -> Result:
+        """One write transaction, committed when the unit returns, rolled back when it raises."""
+        if self.dialect != "sqlite":
+            async with self.write() as connection:
+                return await connection.run_sync(unit)
+        began = time.perf_counter()
+        with tracing.span("database write"), _translated():
+            async with self._writer.connect() as connection:
+                _WRITE_WAIT.observe(time.perf_counter() - began)
+                raw: Any = (await connection.get_raw_connection()).driver_connection
+                return await raw.transact(unit)
 
     async def compact(self) -> None:
         """Rewrite the whole store, so that nothing that was deleted can be read off the disk any more.
@@ -127,11 +162,13 @@ async def _open_sqlite(settings: SQLiteSettings, file: Path) -> AsyncGenerator[D
         )
         for creator, size in ((reading, settings.readers), (writing, 1))
     )
+    looking = plain(partial(connected, str(file), LOOKING), "BEGIN")
     checkpoints.start()
     try:
-        yield Database(reader, writer)
+        yield Database(reader, writer, looking)
     finally:
         await asyncio.to_thread(checkpoints.stop)
+        looking.dispose()
         await reader.dispose()
         await writer.dispose()
 

@@ -11,7 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, String, Table, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.database.engine import Database
@@ -44,6 +58,9 @@ _PENDING = (
     .limit(bindparam("most"))
 )
 _APPLIED = select(projections.c.applied).where(projections.c.name == bindparam("projection"))
+_INSERT = insert(outbox)
+_CONFIRM = update(projections).where(projections.c.name == bindparam("projection")).values(applied=bindparam("reached"))
+_IN_ORDER = text("SELECT pg_advisory_xact_lock(:key)")
 _POSTGRES_LOCK = 7_120_411  # any constant: makes outbox rows commit in the order of their numbers
 
 
@@ -59,8 +76,19 @@ async def append(connection: AsyncConnection, topic: str, payloads: Sequence[Any
     if not payloads:
         return
     if connection.dialect.name == "postgresql":
-        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK})
-    await connection.execute(insert(outbox), [{"topic": topic, "payload": payload} for payload in payloads])
+        await connection.execute(_IN_ORDER, {"key": _POSTGRES_LOCK})
+    await connection.execute(insert(outbox), _rows(topic, payloads))
+
+
+def put(connection: Connection, topic: str, payloads: Sequence[Any]) -> None:
+    """The same in a unit of `Database.transact`."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_IN_ORDER, {"key": _POSTGRES_LOCK})
+    connection.execute(_INSERT, _rows(topic, payloads))
+
+
+def _rows(topic: str, payloads: Sequence[Any]) -> list[dict[str, Any]]:
+    return [{"topic": topic, "payload": payload} for payload in payloads]
 
 
 class Outbox:
@@ -87,25 +115,22 @@ class Outbox:
             event.set()
 
     async def last(self, topics: Sequence[str]) -> int:
-        async with self._database.read() as connection:
-            return int((await connection.execute(_LAST, {"topics": topics})).scalar_one())
+        return await self._database.look(lambda c: int(c.execute(_LAST, {"topics": topics}).scalar_one()))
 
     async def pending(self, topics: Sequence[str], after: int, limit: int) -> list[OutboxRow]:
-        async with self._database.read() as connection:
-            rows = await connection.execute(_PENDING, {"topics": topics, "after": after, "most": limit})
-            return [OutboxRow(*row) for row in rows]
+        given = {"topics": topics, "after": after, "most": limit}
+        return await self._database.look(lambda c: [OutboxRow(*row) for row in c.execute(_PENDING, given)])
 
     async def applied(self, projection: str) -> int:
-        async with self._database.read() as connection:
-            return int((await connection.execute(_APPLIED, {"projection": projection})).scalar_one_or_none() or 0)
+        given = {"projection": projection}
+        return int(await self._database.look(lambda c: c.execute(_APPLIED, given).scalar_one_or_none()) or 0)
 
     async def confirm(self, projection: str, seq: int) -> None:
-        async with self._database.write() as connection:
-            done = await connection.execute(
-                update(projections).where(projections.c.name == projection).values(applied=seq)
-            )
-            if done.rowcount == 0:
-                await connection.execute(insert(projections).values(name=projection, applied=seq))
+        def confirmed(connection: Connection) -> None:
+            if not connection.execute(_CONFIRM, {"projection": projection, "reached": seq}).rowcount:
+                connection.execute(insert(projections).values(name=projection, applied=seq))
+
+        await self._database.transact(confirmed)
 
     async def prune(self, topics: Sequence[str], up_to: int) -> None:
         """Forget rows that every projection of these topics has applied."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Integer, MetaData, Table
@@ -25,6 +26,7 @@ NAMES_BLOB = {"names_blob": True}
 Sequence = BigInteger().with_variant(Integer(), "sqlite")
 
 
+@cache
 def insert_missing(table: Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that passes over rows that are there already, by whatever key."""
     if dialect == "postgresql":

@@ -14,16 +14,21 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from contextvars import copy_context
+from functools import cached_property, partial
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import aiosqlite
+import sqlalchemy
+from sqlalchemy import create_engine, event
+from sqlalchemy.pool import StaticPool
 
 ROWS = 200  # rows of one INSERT: some thousand values, of 32,766 that SQLite takes
 _INSERT = re.compile(r"(INSERT .* VALUES )(\((?:\?, )*\?\))((?!.* RETURNING ).*)", re.DOTALL)
 
 Work = Callable[[sqlite3.Connection], None]
+Result = TypeVar("Result")
 
 
 class Connection(aiosqlite.Connection):
@@ -68,6 +73,22 @@ class Connection(aiosqlite.Connection):
         """It is done with the next statement that somebody waits for, or with the commit."""
         self._waiting.append(work)
         await asyncio.sleep(0)  # others have their turn between two statements
+
+    async def transact(self, unit: Callable[[sqlalchemy.Connection], Result]) -> Result:
+        """A whole transaction in one hop, with SQLAlchemy's plain connection over this one."""
+        return await self._execute(copy_context().run, self._transaction, unit)
+
+    def _transaction(self, unit: Callable[[sqlalchemy.Connection], Result]) -> Result:
+        with self._plain.begin() as connection:
+            began = time.perf_counter()
+            result = unit(connection)
+        if self._committed is not None:
+            self._committed(time.perf_counter() - began)
+        return result
+
+    @cached_property
+    def _plain(self) -> sqlalchemy.Engine:
+        return plain(lambda: self._conn, self._begin)
 
     def _taken(self) -> list[Work]:
         taken, self._waiting = self._waiting, []
@@ -144,18 +165,31 @@ def _inserted(parts: Sequence[str], rows: list[Sequence[Any]], connection: sqlit
         connection.execute(values, list(chain.from_iterable(part))).close()
 
 
+def connected(file: str, pragmas: Sequence[str]) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    for pragma in pragmas:
+        connection.execute(f"PRAGMA {pragma}").close()
+    return connection
+
+
 def connecting(
     file: str, begin: str, pragmas: Sequence[str], committed: Callable[[float], None] | None = None
 ) -> Callable[..., Connection]:
     """For `create_async_engine(async_creator=...)`."""
 
-    def connected() -> sqlite3.Connection:
-        connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-        for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}").close()
-        return connection
-
     def create(*_: Any, **__: Any) -> Connection:
-        return Connection(connected, begin, committed)
+        return Connection(partial(connected, file, pragmas), begin, committed)
 
     return create
+
+
+def plain(creator: Callable[[], sqlite3.Connection], begin: str) -> sqlalchemy.Engine:
+    """SQLAlchemy without its asynchronous layer, over one connection: whoever uses it does so one at a time."""
+    engine = create_engine("sqlite://", creator=creator, poolclass=StaticPool, hide_parameters=True)
+
+    def begun(connection: sqlalchemy.Connection) -> None:
+        raw: Any = connection.connection.dbapi_connection
+        raw.execute(begin).close()
+
+    event.listen(engine, "begin", begun)
+    return engine

@@ -75,8 +75,7 @@ class Archive:
         """Remove files of erased conversations, and those whose writer is gone; how many."""
         lost = (archives.c.state == "writing") & (archives.c.written_at <= self._clock() - stale)
         query = select(archives.c.digest).where((archives.c.state == "doomed") | lost)
-        async with self._database.read() as connection:
-            digests = list((await connection.execute(query)).scalars())
+        digests = await self._database.look(lambda c: list(c.execute(query).scalars()))
         for digest in digests:
             self._read.pop(digest, None)
             await self._blobs.delete(digest)

@@ -15,15 +15,14 @@ import logging
 import math
 import re
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import RowMapping, delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, RowMapping, bindparam, delete, select
 
 from aegis.database import Database
 from aegis.database.schema import insert_missing
@@ -225,11 +224,8 @@ class TurnIndex:
 
     async def advance(self, scope: Scope | None = None) -> int:
         """Index some turns that are not yet, of one user or of all; how many. Raises StoreUnavailable."""
-        query = select(unindexed.c.turn_id, unindexed.c.owner).limit(BATCH)
-        if scope is not None:
-            query = query.where(unindexed.c.owner == scope.user)
-        async with self._database.read() as connection:
-            waiting = {row.turn_id: row.owner for row in await connection.execute(query)}
+        query = _WAITING if scope is None else _WAITING.where(unindexed.c.owner == scope.user)
+        waiting = await self._database.look(lambda c: {row.turn_id: row.owner for row in c.execute(query)})
         for owner in set(waiting.values()):
             await self._index(Scope(owner), [one for one, whose in waiting.items() if whose == owner])
         return len(waiting)
@@ -246,17 +242,8 @@ class TurnIndex:
             self._row(scope, turn, texts[places[turn]], vector, _mixed(*terms))
             for turn, vector, terms in zip(kept, dense, zip(*sparse, strict=True), strict=True)
         ]
-        async with self._database.write() as connection:
-            await self._write(connection, ids, rows)
-
-    async def _write(self, connection: AsyncConnection, ids: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-        await connection.execute(delete(unindexed).where(unindexed.c.turn_id.in_(ids)))
-        if (await connection.execute(delete(vectors).where(vectors.c.turn_id.in_(ids)))).rowcount:
+        if await self._database.transact(lambda c: _written(c, ids, rows)):
             self._shelves.clear()  # a turn that was finished again; seldom
-        there = select(turns.c.id).where(turns.c.id.in_(ids))  # a turn may have been erased meanwhile
-        known = set((await connection.execute(there)).scalars())
-        if fresh := [row for row in rows if row["turn_id"] in known]:
-            await connection.execute(insert_missing(vectors, connection.dialect.name), fresh)
 
     def _row(self, scope: Scope, turn_id: str, turn: Turn, dense: Dense, terms: Sparse) -> dict[str, Any]:
         return {
@@ -272,18 +259,13 @@ class TurnIndex:
 
     async def _places(self, ids: Sequence[str]) -> Mapping[str, tuple[str, int]]:
         """Conversation and ordinal, by turn."""
-        query = select(turns.c.id, turns.c.conversation_id, turns.c.ordinal).where(turns.c.id.in_(ids))
-        async with self._database.read() as connection:
-            return {row.id: (row.conversation_id, row.ordinal) for row in await connection.execute(query)}
+        return await self._database.look(lambda c: _by_id(c.execute(_PLACES, {"turns": ids})))
 
     async def _texts(self, scope: Scope, places: Mapping[str, tuple[str, int]]) -> Mapping[tuple[str, int], Turn]:
         """These turns and those before them, by place."""
         wanted = {(talk, number - back) for talk, number in places.values() for back in range(BEFORE + 1)}
-        query = select(turns.c.id, turns.c.conversation_id, turns.c.ordinal).where(
-            turns.c.conversation_id.in_({talk for talk, _ in wanted}), turns.c.ordinal.in_({n for _, n in wanted})
-        )
-        async with self._database.read() as connection:
-            there = {row.id: (row.conversation_id, row.ordinal) for row in await connection.execute(query)}
+        given = {"talks": list({talk for talk, _ in wanted}), "ordinals": list({number for _, number in wanted})}
+        there = await self._database.look(lambda c: _by_id(c.execute(_AROUND, given)))
         found = await self._store.turns(scope, [one for one, place in there.items() if place in wanted])
         return {there[turn_id]: turn for turn_id, turn in found.items()}
 
@@ -308,6 +290,32 @@ class TurnIndex:
         while len(self._shelves) > 1 and sum(len(one.ids) for one in self._shelves.values()) > MOST_TURNS:
             self._shelves.popitem(last=False)
         return shelf
+
+
+_WAITING = select(unindexed.c.turn_id, unindexed.c.owner).limit(BATCH)
+_PLACE = select(turns.c.id, turns.c.conversation_id, turns.c.ordinal)
+_PLACES = _PLACE.where(turns.c.id.in_(bindparam("turns", expanding=True)))
+_AROUND = _PLACE.where(
+    turns.c.conversation_id.in_(bindparam("talks", expanding=True)),
+    turns.c.ordinal.in_(bindparam("ordinals", expanding=True)),
+)
+_THERE = select(turns.c.id).where(turns.c.id.in_(bindparam("turns", expanding=True)))
+_DONE, _OLD = (delete(of).where(of.c.turn_id.in_(bindparam("turns", expanding=True))) for of in (unindexed, vectors))
+
+
+def _by_id(rows: Iterable[Any]) -> dict[str, tuple[str, int]]:
+    return {row.id: (row.conversation_id, row.ordinal) for row in rows}
+
+
+def _written(connection: Connection, ids: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether other rows of these turns had to go first."""
+    given = {"turns": ids}
+    connection.execute(_DONE, given)
+    again = bool(connection.execute(_OLD, given).rowcount)
+    known = set(connection.execute(_THERE, given).scalars())  # a turn may have been erased meanwhile
+    if fresh := [row for row in rows if row["turn_id"] in known]:
+        connection.execute(insert_missing(vectors, connection.dialect.name), fresh)
+    return again
 
 
 def _said(turn: Turn) -> str:

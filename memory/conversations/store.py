@@ -7,11 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, bindparam, delete, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, RowMapping, and_, bindparam, delete, func, or_, select, update
 
 from aegis.database import Database
-from aegis.database.outbox import append
+from aegis.database.outbox import put
 from aegis.database.schema import insert_missing
 from aegis.errors import InvalidInput, NotFound
 from aegis.scope import Scope
@@ -39,28 +38,36 @@ class SqlConversations:
         self.forgetting: list[Forgetting] = []
 
     async def begin(self, scope: Scope, turn: Turn) -> None:
-        async with self._database.write() as connection:
-            await self._enter(connection, scope, turn)
-            await self._add(connection, turn)
+        def begun(connection: Connection) -> None:
+            self._enter(connection, scope, turn)
+            self._add(connection, turn)
+
+        await self._database.transact(begun)
 
     async def finish(self, scope: Scope, turn: Turn) -> None:
         await self.save(scope, turn)
 
     async def save(self, scope: Scope, turn: Turn) -> tuple[int, Turn]:
         """What `finish` does; the conversation's new version, and the turn as it stands now."""
-        said = {"question": plain(turn.question), "answer": plain(turn.answer), "record": record_of(turn)}
-        mine = (turns.c.id == turn.id, turns.c.conversation_id == turn.conversation_id)
-        async with self._database.write() as connection:
-            version = await self._enter(connection, scope, turn, more=1)
-            change = update(turns).where(*mine).values(state=turn.state, archive=None, **said).returning(*turns.c)
-            stored = (await connection.execute(change)).mappings().one_or_none()
-            if stored is None:
-                await self._add(connection, turn)
-                stored = (await connection.execute(select(turns).where(*mine))).mappings().one()
-            await rest_on(connection, scope.user, turn)
-            row = {"turn_id": turn.id, "owner": scope.user}
-            await connection.execute(insert_missing(unindexed, connection.dialect.name).values(**row))
-        return version, turn_of({key: stored[key] for key in COLUMNS}, stored["record"])
+        record = record_of(turn)
+        said = {"question": plain(turn.question), "answer": plain(turn.answer), "record": record}
+
+        given = {"turn": turn.id, "conversation": turn.conversation_id, "reached": turn.state}
+        given |= {f"said_{name}": value for name, value in said.items()}
+
+        def saved(connection: Connection) -> tuple[int, tuple[Any, datetime]]:
+            version = self._enter(connection, scope, turn, more=1)
+            row = connection.execute(_FINISH, given).one_or_none()
+            kept = self._add(connection, turn) if row is None else (row.feedback, row.created_at)
+            rest_on(connection, scope.user, turn)
+            connection.execute(
+                insert_missing(unindexed, connection.dialect.name), {"turn_id": turn.id, "owner": scope.user}
+            )
+            return version, kept
+
+        version, (feedback, created_at) = await self._database.transact(saved)
+        there = {"id": turn.id, "conversation_id": turn.conversation_id, "state": turn.state, **said}
+        return version, turn_of(there | {"feedback": feedback, "created_at": created_at}, record)
 
     async def history(self, scope: Scope, conversation_id: str, *, last: int | None = None) -> list[Turn]:
         query = _turn_query(scope).where(turns.c.conversation_id == conversation_id)
@@ -78,13 +85,11 @@ class SqlConversations:
     async def version(self, scope: Scope, conversation_id: str) -> int | None:
         """Grows with every change of what was said. None where there is no such conversation."""
         given = {"whose": scope.user, "conversation": conversation_id}
-        async with self._database.read() as connection:
-            return (await connection.execute(_VERSION, given)).scalar_one_or_none()
+        return await self._database.look(lambda c: c.execute(_VERSION, given).scalar_one_or_none())
 
     async def summary(self, scope: Scope, conversation_id: str) -> str:
-        query = select(conversations.c.summary).where(_mine(scope, conversation_id))
-        async with self._database.read() as connection:
-            return (await connection.execute(query)).scalar_one_or_none() or ""
+        given = {"whose": scope.user, "conversation": conversation_id}
+        return await self._database.look(lambda c: c.execute(_SUMMARY, given).scalar_one_or_none()) or ""
 
     async def get(self, scope: Scope, conversation_id: str) -> Conversation:
         query = select(*_HEAD).where(_mine(scope, conversation_id))
@@ -117,8 +122,8 @@ class SqlConversations:
 
     async def holds(self, scope: Scope, turn_id: str) -> bool:
         """Whether the user has this turn; cheaper than reading it."""
-        async with self._database.read() as connection:
-            return (await connection.execute(_HELD, {"turn": turn_id, "whose": scope.user})).first() is not None
+        given = {"turn": turn_id, "whose": scope.user}
+        return await self._database.look(lambda c: c.execute(_HELD, given).first() is not None)
 
     async def turns(self, scope: Scope, ids: Sequence[str]) -> Mapping[str, Turn]:
         """Those of these that are the user's, by id."""
@@ -191,19 +196,22 @@ class SqlConversations:
         """
         values = {"id": conversation.id, "owner": scope.user, "title": title_of(conversation.title) or "..."}
         times = {"created_at": conversation.created_at, "updated_at": conversation.updated_at}
-        async with self._database.write() as connection:
+
+        def taken(connection: Connection) -> int:
             dialect = connection.dialect.name
             new = insert_missing(conversations, dialect).values(**values, **times, version=0, summary="", summed=0)
-            await connection.execute(new)
-            if not (await connection.execute(_held(scope, conversation.id, max(1, len(told))))).rowcount:
+            connection.execute(new)
+            if not connection.execute(_held(scope, conversation.id, max(1, len(told)))).rowcount:
                 raise _no_conversation(conversation.id)
-            known = set((await connection.execute(select(turns.c.id).where(_one_of(told)))).scalars())
+            known = set(connection.execute(select(turns.c.id).where(_one_of(told))).scalars())
             fresh = [turn for turn in told if turn.id not in known]
             for turn in fresh:
-                await self._add(connection, turn)
+                self._add(connection, turn)
                 row = {"turn_id": turn.id, "owner": scope.user}
-                await connection.execute(insert_missing(unindexed, dialect).values(**row))
-        return len(fresh)
+                connection.execute(insert_missing(unindexed, dialect), row)
+            return len(fresh)
+
+        return await self._database.transact(taken)
 
     async def interrupt_running(self, *, begun_before: datetime | None = None) -> int:
         """Mark turns that nobody works on any more; returns how many.
@@ -216,45 +224,44 @@ class SqlConversations:
         async with self._database.write() as connection:
             return (await connection.execute(change.values(state="interrupted"))).rowcount
 
-    async def _enter(self, connection: AsyncConnection, scope: Scope, turn: Turn, more: int = 0) -> int:
+    def _enter(self, connection: Connection, scope: Scope, turn: Turn, more: int = 0) -> int:
         """Make the conversation or touch it, and hold its row, so that its turns are numbered one at a time.
 
         Its version, `more` than before.
         """
         now = self._clock()
         given = {"whose": scope.user, "conversation": turn.conversation_id, "now": now, "more": more}
-        version = (await connection.execute(_TOUCH, given)).scalar_one_or_none()
+        version = connection.execute(_TOUCH, given).scalar_one_or_none()
         if version is not None:
             return version
         new = {"id": turn.conversation_id, "owner": scope.user, "title": title_of(turn.question) or "..."}
-        times = {"created_at": now, "updated_at": now}
-        made = insert_missing(conversations, connection.dialect.name)
-        await connection.execute(made.values(**new, **times, version=0, summary="", summed=0))
-        version = (await connection.execute(_TOUCH, given)).scalar_one_or_none()
+        rest = {"created_at": now, "updated_at": now, "version": 0, "summary": "", "summed": 0}
+        connection.execute(insert_missing(conversations, connection.dialect.name), new | rest)
+        version = connection.execute(_TOUCH, given).scalar_one_or_none()
         if version is None:
             raise _no_conversation(turn.conversation_id)
         return version
 
-    async def _add(self, connection: AsyncConnection, turn: Turn) -> None:
-        last = await connection.execute(_LAST, {"conversation": turn.conversation_id})
-        await connection.execute(
-            turns.insert().values(
-                id=turn.id,
-                conversation_id=turn.conversation_id,
-                ordinal=int(last.scalar_one()) + 1,
-                state=turn.state,
-                question=plain(turn.question),
-                answer=plain(turn.answer),
-                record=record_of(turn),
-                feedback=safe(turn.feedback),
-                created_at=turn.created_at or self._clock(),
-            )
-        )
-        await append(connection, TURNS_TOPIC, [{"turn": turn.id}])
+    def _add(self, connection: Connection, turn: Turn) -> tuple[Any, datetime]:
+        """A turn that is not there yet; its feedback and when it was asked."""
+        last = connection.execute(_LAST, {"conversation": turn.conversation_id})
+        kept = {"feedback": safe(turn.feedback), "created_at": turn.created_at or self._clock()}
+        row = {
+            "id": turn.id,
+            "conversation_id": turn.conversation_id,
+            "ordinal": int(last.scalar_one()) + 1,
+            "state": turn.state,
+            "question": plain(turn.question),
+            "answer": plain(turn.answer),
+            "record": record_of(turn),
+            **kept,
+        }
+        connection.execute(_NEW, row)
+        put(connection, TURNS_TOPIC, [{"turn": turn.id}])
+        return kept["feedback"], kept["created_at"]
 
     async def _turns(self, query: Any, **given: Any) -> list[Turn]:
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query, given)).mappings().all()
+        rows = await self._database.look(lambda c: c.execute(query, given).mappings().all())
         bodies = await self._bodies({row["archive"] for row in rows if row["archive"]})
         found = [_turn(row, bodies) for row in rows]
         return [turn for turn in found if turn is not None]
@@ -268,6 +275,20 @@ class SqlConversations:
 # What every question asks, made once.
 _HERE = and_(conversations.c.id == bindparam("conversation"), conversations.c.owner == bindparam("whose"))
 _VERSION = select(conversations.c.version).where(_HERE)
+_SUMMARY = select(conversations.c.summary).where(_HERE)
+_NEW = turns.insert()
+_FINISH = (
+    update(turns)
+    .where(turns.c.id == bindparam("turn"), turns.c.conversation_id == bindparam("conversation"))
+    .values(
+        state=bindparam("reached"),
+        archive=None,
+        question=bindparam("said_question"),
+        answer=bindparam("said_answer"),
+        record=bindparam("said_record"),
+    )
+    .returning(turns.c.feedback, turns.c.created_at)
+)
 _TOUCH = (
     update(conversations)
     .where(_HERE)

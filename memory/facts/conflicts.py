@@ -75,9 +75,12 @@ class Conflicts:
         at, groups = await self._epoch.epoch(), groups_of(scope.documents_only())
         given: dict[str, Any] = {"groups": groups, "epoch": at}
         several = _SEVERAL if chunk_ids is None else _SEVERAL_OF
+        if chunk_ids is not None:
+            given["chunks"] = chunk_ids
+            if not await self._database.look(lambda c: c.execute(several, given).first()):
+                return []  # as nearly always
         async with self._database.read() as connection:
-            rows = await connection.execute(several, given if chunk_ids is None else given | {"chunks": chunk_ids})
-            pairs = [(row[0], row[1]) for row in rows]
+            pairs = [(row[0], row[1]) for row in await connection.execute(several, given)]
             found: list[Fact] = []
             for start in range(0, len(pairs), PAIRS):
                 among = _PAIR.in_(pairs[start : start + PAIRS])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, select, update
+from sqlalchemy import RowMapping, and_, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.database import Database
@@ -68,14 +68,15 @@ class Learner:
         self._outbox.wake()
 
     async def _said(self, turn_id: str) -> Said | None:
-        query = (
-            select(turns.c.conversation_id, conversations.c.owner, turns.c.question, turns.c.created_at)
-            .join(conversations, conversations.c.id == turns.c.conversation_id)
-            .where(turns.c.id == turn_id)
-        )
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).first()
+        row = await self._database.look(lambda c: c.execute(_SAID, {"turn": turn_id}).first())
         return None if row is None else Said(turn_id, *row)
+
+
+_SAID = (
+    select(turns.c.conversation_id, conversations.c.owner, turns.c.question, turns.c.created_at)
+    .join(conversations, conversations.c.id == turns.c.conversation_id)
+    .where(turns.c.id == bindparam("turn"))
+)
 
 
 async def learn(connection: AsyncConnection, said: Said, found: Sequence[Statement]) -> list[str]:
