@@ -28,6 +28,7 @@ STARTS = 3  # new pools tried for one file when processes do not come up
 KILLED = (-signal.SIGKILL, -signal.SIGTERM) if sys.platform != "win32" else ()  # ended from outside
 KILLS = 3  # times a file's process may be killed before the file is held to be the reason
 
+NICE = 10
 _PR_SET_PDEATHSIG = 1
 
 
@@ -123,7 +124,12 @@ def _ending(exitcode: int) -> str:
 
 
 def _begin(memory_mb: int, parent: int) -> None:
-    """In the reading process: a bound on memory, and an end when the server is gone (where the system offers it)."""
+    """In the reading process: a bound on memory, and an end when the server is gone (where the system offers it).
+
+    Where processors are short, the server goes first.
+    """
+    if sys.platform != "win32":
+        os.nice(NICE)
     if sys.platform == "linux":
         import ctypes
         import resource

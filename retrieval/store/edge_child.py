@@ -36,6 +36,7 @@ KEYWORDS = ("collection", "document", "type", "tags")
 KINDS = {"keyword": edge.PayloadSchemaType.Keyword, "number": edge.PayloadSchemaType.Float}
 PROBES = 24
 RRF_K = 60
+NICE = 10
 PANIC = 70  # exit code after a panic in the engine
 
 
@@ -304,6 +305,9 @@ class Shard:
         shutil.copy2(Path(source) / "about.json", Path(target) / "about.json")
 
     def optimize(self, folder: str, dimensions: int, fields: dict[str, str]) -> None:
+        """In a process that ends afterwards. Where processors are short, whoever answers goes first."""
+        if hasattr(os, "nice"):
+            os.nice(NICE)
         self.folder = Path(folder)
         self._load(dimensions, fields)
         with written_back(self.folder):
