@@ -53,6 +53,7 @@ bench: dev ## run every benchmark
 
 load: dev ## run the load scenarios (about 35 minutes) and write docs/performance.md
 	$(BIN)/python -m tests.performance.load $(ARGS)
+	$(BIN)/python -m tests.performance.sweeps
 	$(BIN)/python -m tests.performance.report
 
 load-short: dev ## a minute of each load scenario, into results/load

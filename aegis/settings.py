@@ -42,7 +42,7 @@ class SQLiteSettings(Section):
 class PostgresSettings(Section):
     kind: Literal["postgres"] = Field(default="postgres", description="A PostgreSQL server, 14 or later.")
     url: SecretStr = Field(description="postgresql://user:password@host:port/database")
-    pool_size: int = Field(default=10, ge=1, le=200, description="Connections kept open.")
+    pool_size: int = Field(default=20, ge=1, le=200, description="Connections kept open.")
     timeout: float = Field(default=10, gt=0, description="Seconds to wait for a connection or a statement.")
 
 

@@ -92,7 +92,7 @@ class Pair:
 
 
 def bench(*, quiet: bool = False) -> dict[str, Any]:
-    found = {"paraphrases": paraphrases(), "load": asyncio.run(_load())}
+    found = {"paraphrases": paraphrases(), "load": asyncio.run(load())}
     if not quiet:
         _show(found)
     return found
@@ -143,11 +143,12 @@ def _rates(pairs: Sequence[Pair], threshold: float) -> dict[str, float]:
     return {"hits": round(sum(same) / len(same), 3), "false_hits": round(sum(other) / len(other), 4)}
 
 
-async def _load() -> dict[str, Any]:
-    requests = int(os.environ.get("AEGIS_BENCH_REQUESTS", "6000"))
+async def load(requests: int = 0, **settings: str) -> dict[str, Any]:
+    """Questions that come again as Zipf has it, asked of a server with these settings."""
+    requests = requests or int(os.environ.get("AEGIS_BENCH_REQUESTS", "6000"))
     with tempfile.TemporaryDirectory() as folder:
         async with (
-            running_server(Path(folder) / "var", {"AEGIS_INGESTION__SAMPLES": "no"}) as server,
+            running_server(Path(folder) / "var", {"AEGIS_INGESTION__SAMPLES": "no", **settings}) as server,
             httpx.AsyncClient(base_url=server.url, timeout=120, trust_env=False) as client,
         ):
             questions = await _filled(client)

@@ -153,14 +153,17 @@ def _chat_ollama(url: str) -> Any:
 
 
 async def _pool(seconds: float) -> dict[str, Any]:
-    rates: dict[str, float] = {}
-    for count in (1, 3):
-        async with (
-            _servers(count, tokens_per_second=40, answer_tokens=SHORT, parallel=PARALLEL) as servers,
-            _routed([server.url for server in servers]) as writer,
-        ):
-            rates[f"servers_{count}"] = await _rate(writer, callers=count * PARALLEL * 2, seconds=seconds)
+    rates = {f"servers_{count}": await chats_per_second(count, seconds) for count in (1, 3)}
     return {**rates, "ratio": round(rates["servers_3"] / rates["servers_1"], 2)}
+
+
+async def chats_per_second(count: int, seconds: float) -> float:
+    """Of a pool of that many servers, each with twice the callers that it answers at a time."""
+    async with (
+        _servers(count, tokens_per_second=40, answer_tokens=SHORT, parallel=PARALLEL) as servers,
+        _routed([server.url for server in servers]) as writer,
+    ):
+        return await _rate(writer, callers=count * PARALLEL * 2, seconds=seconds)
 
 
 async def _rate(writer: RoutedWriter, *, callers: int, seconds: float) -> float:

@@ -28,8 +28,8 @@ MESSAGES = 2 * RECENT  # of a block
 
 
 def bench(*, quiet: bool = False, dataset: str = "locomo") -> dict[str, Any]:
-    blocks = list(_blocks(dataset))
-    plain = [orjson.dumps([block.version, [packed(turn) for turn in block.turns]]) for block in blocks]
+    blocks = list(blocks_of(dataset))
+    plain = [uncompressed(block) for block in blocks]
     begun = time.process_time()
     small = [encoded(block) or b"" for block in blocks]
     written = time.process_time()
@@ -55,7 +55,11 @@ def bench(*, quiet: bool = False, dataset: str = "locomo") -> dict[str, Any]:
     return found
 
 
-def _blocks(dataset: str) -> Iterator[Block]:
+def uncompressed(block: Block) -> bytes:
+    return orjson.dumps([block.version, [packed(turn) for turn in block.turns]])
+
+
+def blocks_of(dataset: str) -> Iterator[Block]:
     for talk in lines(dataset_folder(dataset) / "conversations.jsonl"):
         said = [message["text"] for session in talk["sessions"] for message in session["turns"]]
         turns = [

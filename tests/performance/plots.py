@@ -49,3 +49,14 @@ def parts(chat: Mapping[str, float], file: Path) -> None:
     axes.invert_yaxis()
     axes.set(xlabel="mean ms of a chat request", title="Where the time of a question goes")
     figure.savefig(file, dpi=110)
+
+
+def sweep(rows: Sequence[Mapping[str, Any]], x: str, y: str, file: Path, title: str) -> None:
+    """One measure over one setting, each step as a bar."""
+    figure = Figure((SIZE[0] / 2, SIZE[1]), layout="constrained")
+    axes = figure.subplots()
+    bars = axes.bar([str(row[x]) for row in rows], [float(row[y]) for row in rows], color=BLUE, width=0.6)
+    axes.bar_label(bars, fmt="{:,g}", padding=2, fontsize=8)
+    axes.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "), title=title)
+    axes.margins(y=0.15)
+    figure.savefig(file, dpi=110)

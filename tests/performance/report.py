@@ -2,7 +2,8 @@
 
     python -m tests.performance.report [--from results/load] [--docs docs]
 
-`memory.json` beside the results, where `memory_profile --json` has written one, adds the leak verdict.
+`memory.json` beside the results, where `memory_profile --json` has written one, adds the leak verdict; `sweeps.json`,
+from `python -m tests.performance.sweeps`, what became of the original report's bottlenecks.
 """
 
 from __future__ import annotations
@@ -22,18 +23,27 @@ TITLES = {
     "ollama": "Answers from a server that speaks Ollama's protocol",
 }
 SHORT = 60.0  # seconds of a scenario of `make load-short`
+SWEEPS = {  # title, and what is drawn: a measure over a setting
+    "models": ("Model servers", "servers", "chats_per_second"),
+    "connections": ("Connections to PostgreSQL, 50 readers", "connections", "wait_p95_ms"),
+    "redis": ("Redis of 8 MB: conversations that stand in it", "form", "conversations"),
+    "cache": ("Cached answers, 2,000 questions as Zipf has them", "limit", "hit_rate"),
+}
 TARGETS = """| Aim | Measured |
 |---|---|"""
 
 
-def written(results: Mapping[str, Any], memory: Mapping[str, Any] | None, docs: Path) -> str:
+def written(
+    results: Mapping[str, Any], memory: Mapping[str, Any] | None, sweeps: Mapping[str, Any] | None, docs: Path
+) -> str:
     """The page's text; its plots are drawn into `docs`/images/performance."""
     images = docs / "images" / "performance"
     images.mkdir(parents=True, exist_ok=True)
     sections = [*_head(results), *_aims(results, memory)]
     for name, profile in results["profiles"].items():
         sections += _profile(name, profile, images)
-    sections += [*_alone(results), *_memory(results, memory, images), *_silent(results, memory)]
+    sections += [*_alone(results), *_swept(sweeps or {}, images), *_memory(results, memory, images)]
+    sections += [*_silent(results, memory), *(f"- {reason}" for reason in (sweeps or {}).get("missing", ()))]
     return "\n".join(sections) + "\n"
 
 
@@ -132,6 +142,21 @@ def _alone(results: Mapping[str, Any]) -> Iterator[str]:
         yield f"Throughput: {faster:.1f} times; memory of the rival: {rival['memory_mb']} MB.\n"
 
 
+def _swept(sweeps: Mapping[str, Any], images: Path) -> Iterator[str]:
+    if sweeps:
+        yield "## What the original report called bottlenecks\n"
+    for name, (title, setting, measure) in SWEEPS.items():
+        rows = sweeps.get(name)
+        if not rows:
+            continue
+        yield f"### {title}\n"
+        yield _table(
+            [key.replace("_", " ") for key in rows[0]], [[str(value) for value in row.values()] for row in rows]
+        )
+        plots.sweep(rows, setting, measure, images / f"sweep-{name}.png", title)
+        yield f"\n![](images/performance/sweep-{name}.png)\n"
+
+
 def _memory(results: Mapping[str, Any], memory: Mapping[str, Any] | None, images: Path) -> Iterator[str]:
     yield "## Memory and disk\n"
     yield _table(("store", "MB on disk"), [(store, str(size)) for store, size in results["stores_mb"].items()]) + "\n"
@@ -169,9 +194,12 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     given = parser.parse_args()
     results = json.loads((given.source / "results.json").read_text(encoding="utf-8"))
-    profile = given.source / "memory.json"
-    memory = json.loads(profile.read_text(encoding="utf-8")) if profile.exists() else None
-    (given.docs / "performance.md").write_text(written(results, memory, given.docs), encoding="utf-8")
+    memory, sweeps = (_read(given.source / f"{name}.json") for name in ("memory", "sweeps"))
+    (given.docs / "performance.md").write_text(written(results, memory, sweeps, given.docs), encoding="utf-8")
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 if __name__ == "__main__":

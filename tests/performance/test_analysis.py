@@ -112,9 +112,12 @@ def test_refusals_are_not_failures(tmp_path: Path) -> None:
 
 def test_the_report_says_what_was_measured_and_what_was_not(tmp_path: Path) -> None:
     found = json.loads(json.dumps(results(tmp_path / "lines.tsv")))
-    page = written(found, None, tmp_path)
+    sweeps = {"models": [{"servers": 1, "chats_per_second": 7.5}], "missing": ["The sweep over redis: not installed."]}
+    page = written(found, None, sweeps, tmp_path)
     assert "| chat | 3 | 0 | 1 | 16.5 |" in page
     assert "one minute for each scenario" in page
+    assert "| servers | chats per second |" in page
+    assert "- The sweep over redis: not installed." in page
     for line in page.splitlines():
         if line.startswith("![]("):
             assert (tmp_path / line[4:-1]).stat().st_size > 5000
