@@ -1,12 +1,15 @@
 """The graph memory asked: milliseconds as facts grow, and whether `as_of` tells what a scan of all facts tells.
 
 Facts go in as Graphiti's bulk save puts them in, and are asked for as the chat asks. Entities are named by few facts
-or by many, as in life. The events are temporal_icews14's, each true on its day.
+or by many, as in life. Beside it, in the same run: Graphiti's own search, answered by our index, and as it is on a
+Neo4j that holds the same facts (`graphiti_neo4j.py`), where one can be had. The events are temporal_icews14's, each
+true on its day.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -27,6 +30,7 @@ from aegis.errors import InvalidInput, NotFound
 from aegis.scope import Scope, derived_id, group_id
 from aegis.settings import EdgeSettings, SQLiteSettings
 from evals.bench.datasets import dataset_folder, lines
+from evals.bench.graphiti_neo4j import ASKING, FILLING, no_model, searched, some_neo4j
 from memory.facts.index import FactIndex
 from memory.facts.points import FIELDS, FactPoints, fact_settings
 from memory.facts.store import FactStore
@@ -92,7 +96,15 @@ def bench(*, quiet: bool = False, facts: str = SIZES, dataset: str = EVENTS) -> 
         sizes = [int(size) for size in facts.split(",")]
     except ValueError as error:
         raise InvalidInput(f"--facts is {facts!r}; write numbers such as 10000,100000.") from error
-    found: dict[str, Any] = {"search": {str(size): asyncio.run(_searched(size)) for size in sizes}}
+    found: dict[str, Any] = {"search": {}}
+    for size in sizes:
+        _say(quiet, f"{size:,} facts: written, indexed and asked for ...")
+        row = found["search"][str(size)] = asyncio.run(_searched(size))
+        _say(
+            quiet, f"{size:,} facts: the same questions to Graphiti on Neo4j, for {FILLING + ASKING:.0f} s at most ..."
+        )
+        row["graphiti_on_neo4j"] = _on_neo4j(size)
+    _say(quiet, "as_of: every event asked for on its day ...")
     try:
         found["as_of"] = asyncio.run(_as_of(list(_events(dataset))))
     except NotFound as missing:
@@ -100,6 +112,27 @@ def bench(*, quiet: bool = False, facts: str = SIZES, dataset: str = EVENTS) -> 
     if not quiet:
         _show(found)
     return found
+
+
+def _say(quiet: bool, words: str) -> None:
+    if not quiet:
+        print(words, file=sys.stderr)  # noqa: T201  # what a command is at
+
+
+def _on_neo4j(size: int) -> dict[str, Any]:
+    made = list(_made(size))
+    try:
+        with some_neo4j() as url:
+            return asyncio.run(searched(url, made, _questions(made), open_wordllama()))
+    except NotFound as missing:
+        return {"skipped": missing.message}
+
+
+def _questions(made: Sequence[Stated]) -> list[tuple[str, str | None]]:
+    """The same every time; with the fact that is asked for, where two names make it one."""
+    random = Random(1)  # noqa: S311 -- the same questions every time
+    asked = [made[random.randrange(len(made))] for _ in range(QUERIES)]
+    return [(_question(one, number), one.id if number % 2 else None) for number, one in enumerate(asked)]
 
 
 async def _searched(size: int) -> dict[str, Any]:
@@ -113,16 +146,13 @@ async def _searched(size: int) -> dict[str, Any]:
         wrote = time.perf_counter() - began
         if not await filling.verify():
             raise InvalidInput("The index does not hold what was written.")
-        random = Random(1)  # noqa: S311 -- the same questions every time
         taken: list[float] = []
         first = 0
-        for number in range(QUERIES):
-            wanted = made[random.randrange(size)]
-            query = _question(wanted, number)
+        for query, wanted in _questions(made):
             began = time.perf_counter()
             hits = await facts.search(SCOPE, query, limit=10)
             taken.append((time.perf_counter() - began) * 1000)
-            first += bool(number % 2) and any(hit.fact.id == wanted.id for hit in hits)
+            first += any(hit.fact.id == wanted for hit in hits)
         theirs = await _by_graphiti(database, index, made)
     p50, p95 = np.percentile(taken, (50, 95))
     return {
@@ -136,25 +166,15 @@ async def _searched(size: int) -> dict[str, Any]:
 
 async def _by_graphiti(database: Database, index: FactIndex, made: Sequence[Stated]) -> dict[str, float]:
     """Graphiti's own `search` (words, vectors, reciprocal ranks), its searches answered by the index."""
-    from graphiti_core.llm_client.client import LLMClient
-    from graphiti_core.llm_client.config import LLMConfig
-
     from memory.facts.driver import open_graphiti
 
-    class NoModel(LLMClient):
-        async def _generate_response(self, *_: Any, **__: Any) -> dict[str, Any]:
-            raise NotImplementedError
-
-    random, taken, first = Random(1), list[float](), 0  # noqa: S311 -- the same questions every time
-    model = NoModel(LLMConfig(api_key="none", model="none"))
-    async with open_graphiti(database, Catalogue(database), model, index.embedder, index=index) as graphiti:
-        for number in range(QUERIES):
-            wanted = made[random.randrange(len(made))]
-            query = _question(wanted, number)
+    taken, first = list[float](), 0
+    async with open_graphiti(database, Catalogue(database), no_model(), index.embedder, index=index) as graphiti:
+        for query, wanted in _questions(made):
             began = time.perf_counter()
             found = await graphiti.search(query, group_ids=[group_id("d", COLLECTION)], num_results=10)
             taken.append((time.perf_counter() - began) * 1000)
-            first += bool(number % 2) and any(edge.uuid == wanted.id for edge in found)
+            first += any(edge.uuid == wanted for edge in found)
     p50, p95 = np.percentile(taken, (50, 95))
     return {"ms_p50": round(float(p50), 2), "ms_p95": round(float(p95), 2), "found": round(first / (QUERIES // 2), 3)}
 
@@ -296,18 +316,22 @@ def _show(found: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        "facts", "p50 ms", "p95 ms", "asked fact in the first ten", "written per second", title="memory search"
-    )
+    columns = ("p50 ms", "p95 ms", "asked fact in the first ten", "written per second")
+    table = Table("facts", "search", *columns, title="memory search")
     for size, row in found["search"].items():
-        table.add_row(
-            f"{int(size):,}",
-            str(row["ms_p50"]),
-            str(row["ms_p95"]),
-            str(row["found"]),
-            f"{row['facts_per_second_written']:,}",
-        )
+        theirs, neo4j = row["graphiti_on_our_driver"], row["graphiti_on_neo4j"]
+        for facts, name, figures in (
+            (size, "ours", row),
+            (size, "Graphiti's, by our index", theirs),
+            (neo4j.get("facts", size), "Graphiti's, on Neo4j", neo4j),
+        ):
+            speed = figures.get("facts_per_second_written")
+            told = (*(figures.get(key, "") for key in ("ms_p50", "ms_p95", "found")), f"{speed:,}" if speed else "")
+            table.add_row(f"{int(facts):,}", name, *map(str, told))
     Console(width=120).print(table)
+    for size, row in found["search"].items():
+        if why := row["graphiti_on_neo4j"].get("skipped"):
+            print(f"Graphiti on Neo4j was not measured at {int(size):,} facts. {why}")  # noqa: T201  # a command's own output
     dated = found["as_of"]
     told = (
         dated.get("skipped")
