@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from memory.facts.control import FactControl
     from memory.facts.neo4j import Neo4jGraph
     from memory.facts.projection import GraphProjection
+    from memory.facts.size import GraphSize
     from memory.facts.store import FactStore
     from memory.recalls import AnswerRecalls
     from memory.standing import StandingQuestions
@@ -95,6 +96,7 @@ class Services:
     fact_control: FactControl
     conflicts: Conflicts
     auditor: Auditor
+    graph_size: GraphSize
     eraser: Eraser
     neighbourhoods: Neighbourhoods
     conversations: TieredConversations
@@ -248,6 +250,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     from memory.facts.conflicts import Conflicts
     from memory.facts.control import FactControl
     from memory.facts.learning import Learner
+    from memory.facts.size import GraphSize
     from memory.facts.store import FactStore
     from memory.recalls import AnswerRecalls
     from memory.standing import StandingQuestions
@@ -330,6 +333,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         fact_control=FactControl(database, facts, outbox, _now, answers, place.settled),
         conflicts=Conflicts(database, catalogue),
         auditor=Auditor(database, catalogue),
+        graph_size=GraphSize(database),
         eraser=eraser,
         neighbourhoods=_neighbourhoods(graph, database, catalogue),
         conversations=conversations,

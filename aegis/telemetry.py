@@ -45,6 +45,7 @@ ADMITTED = Gauge("aegis_admitted_requests", "Requests being worked on", ["kind"]
 QUEUED = Gauge("aegis_queued_requests", "Requests waiting for their turn", ["kind"])
 SHED = Counter("aegis_shed_requests_total", "Requests refused because there were too many", ["kind"])
 BACKLOG = Gauge("aegis_outbox_backlog", "Outbox rows a projection has not applied", ["projection"])
+GRAPH_SIZE = Gauge("aegis_graph_size", "Rows of the graph memory", ["kind"])
 LOOP_LAG = Histogram("aegis_loop_lag_seconds", "How late the event loop ran", buckets=SECONDS)
 TICK = 0.01  # seconds between two looks at the event loop
 WINDOW = 60.0  # seconds that `Longest` covers at least

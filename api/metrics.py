@@ -32,6 +32,7 @@ async def metrics(connection: HTTPConnection, checks: Annotated[Sequence[Check],
     services = getattr(connection.app.state, "services", None)
     if services is not None:
         telemetry.DISK_FREE.set(_free(services.settings))
+        await services.graph_size.tell()
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

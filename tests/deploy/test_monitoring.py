@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +15,13 @@ import pytest
 import yaml
 
 from evals.bench.server import ROOT
+from tests.deploy.use import DASHBOARD, use
 from tests.servers import ServerMissing
 from tests.servers.ollama import OllamaLike, running_ollama_like
 from tests.servers.prometheus import running_prometheus
 from tests.system.application import Site, eventually
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
-DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "dashboard.json").read_text("utf-8"))
 RULES = yaml.safe_load((PROMETHEUS / "rules.yaml").read_text("utf-8"))
 ALERTS = {rule["alert"]: rule for group in RULES["groups"] for rule in group["rules"] if "alert" in rule}
 QUERIES = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
@@ -86,18 +84,6 @@ def watched(tmp_path: Path) -> Generator[Watched]:
             pytest.skip(str(missing))
         finally:
             site.stop()
-
-
-def use(site: Site, seconds: float) -> None:
-    """Every kind of request for a while."""
-    with httpx.Client(base_url=site.url, timeout=30, trust_env=False) as client:
-        text = "# Rollback\n\nThe release manager starts a rollback within ten minutes."
-        client.post("/api/v1/retrieval/ingest", json={"documents": [{"source": "a.md", "text": text}]})
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            client.post("/api/v1/retrieval/search", json={"query": "rollback"})
-            client.post("/api/v1/chat", json={"question": "Who starts a rollback?"})
-            client.get("/nothing")
 
 
 @pytest.mark.servers
