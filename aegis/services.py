@@ -29,6 +29,7 @@ from aegis.facts import FactPlace, open_facts
 from aegis.folder import holder_of, own_folder, record_format, share_folder
 from aegis.garbage import give_back, set_apart
 from aegis.index import Opener, open_index
+from aegis.reading import model_reader
 from aegis.scope import new_id
 from aegis.settings import (
     EdgeSettings,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from memory.facts.projection import GraphProjection
     from memory.facts.size import GraphSize
     from memory.facts.store import FactStore
+    from memory.reading.reader import ModelReader
     from memory.recalls import AnswerRecalls
     from memory.standing import StandingQuestions
     from retrieval.blobs import Blobs
@@ -97,6 +99,7 @@ class Services:
     conflicts: Conflicts
     auditor: Auditor
     graph_size: GraphSize
+    reading: ModelReader
     eraser: Eraser
     neighbourhoods: Neighbourhoods
     conversations: TieredConversations
@@ -313,6 +316,9 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     facts = FactStore(database, catalogue, static, place.index)
     conversations.answers = answers
     stack.push_async_callback(together.aclose)
+    reading = model_reader(settings, database, catalogue, outbox, writer, place.index, leases, new_id(), _now)
+    if settings.extraction.enabled:
+        stack.push_async_callback(_cancelled, asyncio.create_task(reading.run(), name="reading"))
     samples = asyncio.create_task(_take_in_samples(settings, catalogue, ingestion))
     stack.push_async_callback(_cancelled, samples)
     _record(index, keywords, folder, owned)
@@ -334,6 +340,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         conflicts=Conflicts(database, catalogue),
         auditor=Auditor(database, catalogue),
         graph_size=GraphSize(database),
+        reading=reading,
         eraser=eraser,
         neighbourhoods=_neighbourhoods(graph, database, catalogue),
         conversations=conversations,

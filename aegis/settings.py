@@ -298,6 +298,15 @@ class IngestionSettings(Section):
     samples: bool = Field(default=True, description="Take in the sample documents when the store is empty.")
 
 
+class ExtractionSettings(Section):
+    """Rules draw facts from every document; a model's come beside them."""
+
+    enabled: bool = Field(
+        default=False, description="`yes` has a model read documents for facts, too, in the background."
+    )
+    calls_per_minute: float = Field(default=60, gt=0, description="Calls of the model that reads, at most.")
+
+
 class ChatSettings(Section):
     max_question_chars: int = Field(default=8000, ge=1, description="Longest question, in characters.")
     history_turns: int = Field(default=5, ge=0, le=50, description="Earlier turns used to understand a follow-up.")
@@ -382,6 +391,7 @@ class Settings(BaseSettings):
     cloud: CloudSettings = CloudSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     ingestion: IngestionSettings = IngestionSettings()
+    extraction: ExtractionSettings = ExtractionSettings()
     chat: ChatSettings = ChatSettings()
     answer_cache: AnswerCacheSettings = AnswerCacheSettings()
     admission: AdmissionSettings = AdmissionSettings()

@@ -38,6 +38,7 @@ BUDGET_WARNINGS = Counter("aegis_budget_warnings_total", "Budgets that are nearl
 BUDGET_REFUSALS = Counter("aegis_budget_refusals_total", "Calls that a budget refused", ["kind", "period"])
 FILES = Counter("aegis_ingested_files_total", "Ingested files by outcome", ["outcome"])
 CHUNKS = Counter("aegis_ingested_chunks_total", "Chunks written")
+READ_CHUNKS = Counter("aegis_model_read_chunks_total", "Chunks read for facts by a model", ["outcome"])
 WAITING = Gauge("aegis_ingestion_waiting_files", "Files of all jobs that are still to be worked on")
 BACKEND_UP = Gauge("aegis_backend_up", "1 where a backend answered when metrics were read, else 0", ["backend"])
 DISK_FREE = Gauge("aegis_disk_free_ratio", "Share of the data folder's disk that is free")

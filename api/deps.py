@@ -23,6 +23,7 @@ from memory.facts import Facts, Neighbourhoods
 from memory.facts.audit import Auditor
 from memory.facts.conflicts import Conflicts
 from memory.facts.control import FactControl
+from memory.reading.reader import ModelReader
 from memory.recalls import AnswerRecalls
 from memory.standing import StandingQuestions
 from retrieval.blobs import Blobs
@@ -122,6 +123,10 @@ async def conflicts(connection: HTTPConnection) -> Conflicts:
 
 async def auditor(connection: HTTPConnection) -> Auditor:
     return _services(connection).auditor
+
+
+async def reading(connection: HTTPConnection) -> ModelReader:
+    return _services(connection).reading
 
 
 async def neighbourhoods(connection: HTTPConnection) -> Neighbourhoods:

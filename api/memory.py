@@ -20,18 +20,21 @@ from api.schemas import (
     ChangeAnswer,
     ChangesAnswer,
     ConflictsAnswer,
+    ExtractionAnswer,
     FactAnswer,
     FactBody,
     FactsAnswer,
     MemorySearchAnswer,
     MemorySearchBody,
     NeighbourhoodAnswer,
+    QuarantineAnswer,
 )
 from memory.facts import Entity, Fact, Facts, Neighbourhoods
 from memory.facts.audit import Auditor
 from memory.facts.conflicts import Conflict, Conflicts, told
 from memory.facts.control import UNSET, Correction, FactControl
 from memory.facts.history import Change
+from memory.reading.reader import ModelReader, Status
 from retrieval.catalogue import Catalogue
 from retrieval.ingestion import Ingestion
 
@@ -42,6 +45,7 @@ FactsOf = Annotated[Facts, Depends(deps.facts)]
 NeighbourhoodsOf = Annotated[Neighbourhoods, Depends(deps.neighbourhoods)]
 ControlOf = Annotated[FactControl, Depends(deps.fact_control)]
 CatalogueOf = Annotated[Catalogue, Depends(deps.catalogue)]
+ReadingOf = Annotated[ModelReader, Depends(deps.reading)]
 EntityName = Annotated[str, Query(min_length=1, max_length=200)]
 
 
@@ -137,6 +141,29 @@ async def audit(scope: deps.ScopeOf, auditor: Annotated[Auditor, Depends(deps.au
     return Json(asdict(found) | {"missing": list(found.missing), "missing_share": round(found.missing_share, 6)})
 
 
+@router.get("/quarantine", response_model=QuarantineAnswer)
+async def quarantine(
+    scope: deps.ScopeOf, reading: ReadingOf, limit: deps.Limit = 100, cursor: deps.Cursor = ""
+) -> Response:
+    """What a model claimed of documents without their saying so, with the reason. Never searched, never an answer."""
+    found = await reading.quarantine.page(scope, after=cursor, limit=limit + 1)
+    page = [asdict(one) for one in found[:limit]]
+    return Json({"facts": page, "next": page[-1]["id"] if len(found) > limit else None})
+
+
+@router.get("/extraction", response_model=ExtractionAnswer)
+async def extraction(scope: deps.ScopeOf, reading: ReadingOf) -> Response:
+    """How far a model has read the documents for facts, and what the rest would cost where it is a paid one."""
+    return Json(_extraction(await reading.status(scope)))
+
+
+@router.post("/extraction", response_model=ExtractionAnswer)
+async def extract(scope: deps.ScopeOf, reading: ReadingOf) -> Response:
+    """Go on: agrees to pay for what waits, as far as a paid model is needed, and tries again what failed."""
+    await reading.agree(scope)
+    return Json(_extraction(await reading.status(scope)))
+
+
 @router.get("/changes", response_model=ChangesAnswer)
 async def changes(
     scope: deps.ScopeOf,
@@ -202,6 +229,14 @@ def _correction(body: FactBody) -> Correction:
 def _conflict(conflict: Conflict) -> dict[str, Any]:
     named = {"subject": conflict.subject.name, "subject_id": conflict.subject.id, "relation": conflict.relation}
     return {**named, "told": told(conflict), "claims": [_fact(fact) for fact in conflict.claims]}
+
+
+def _extraction(status: Status) -> dict[str, Any]:
+    choice = status.choice
+    told = {"enabled": status.enabled, "quarantined": status.quarantined, "waits": status.waits}
+    told |= {"provider": choice and choice.provider, "model": choice and choice.model}
+    told |= {"paid": choice is not None and choice.price is not None, "failures": list(status.failures)}
+    return told | asdict(status.counts) | {"estimate": status.estimate and asdict(status.estimate)}
 
 
 def _change(change: Change) -> dict[str, Any]:

@@ -207,6 +207,7 @@ async def open_afterwards(services: Services, answering: Answering) -> AsyncGene
     services.conversations.summaries = Summarise(
         services.conversations.summed, services.writer, services.writer.window, lambda: answering.busy
     )
+    services.reading.busy = lambda: answering.busy
     following = asyncio.create_task(afterwards.follow(), name="afterwards")
     try:
         yield afterwards

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from aegis.settings import ModelRole
+
+if TYPE_CHECKING:
+    from inference.prices import Price
 
 Role = Literal["system", "user", "assistant"]
 
@@ -48,6 +51,7 @@ class WriteRequest:
     agreed: bool = False  # whether the user agreed to a paid call for this very question
     deadline: float = inf  # monotonic seconds
     outside: Sequence[ChatMessage] = ()  # what a model elsewhere sees instead of `messages`
+    schema: Mapping[str, Any] | None = None  # JSON schema that the answer has to follow
 
     def for_elsewhere(self) -> WriteRequest:
         return replace(self, messages=self.outside) if self.outside else self
@@ -79,6 +83,15 @@ class Piece:
     cost: float = 0.0  # US dollars
     waited: float | None = None  # seconds to the first token; with the first piece
     offer: Offer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which model would be asked. `price` None: it costs nothing."""
+
+    provider: str
+    model: str
+    price: Price | None
 
 
 class Model(Protocol):

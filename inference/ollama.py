@@ -151,7 +151,8 @@ class OllamaWriter:
     async def write(self, request: WriteRequest) -> AsyncGenerator[Piece]:
         """Raises ModelUnavailable before the first piece; ModelFailed after it, PromptCut when the prompt was cut."""
         given, answer = self._settings, Streamed(self._chat, self.name)
-        stream = answer.pieces(request, first=given.first_token_timeout, timeout=given.timeout)
+        form = {} if request.schema is None else {"format": request.schema}
+        stream = answer.pieces(request, first=given.first_token_timeout, timeout=given.timeout, **form)
         try:
             async with aclosing(stream) as pieces:
                 async for piece in pieces:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,8 @@ class OpenAIWriter:
         from openai import OpenAIError
 
         given, answer = self._settings, Streamed(self._chat, self.name)
-        stream = answer.pieces(request, first=given.first_token_timeout, timeout=given.timeout)
+        form = {} if request.schema is None else {"extra_body": _answer_form(request.schema)}
+        stream = answer.pieces(request, first=given.first_token_timeout, timeout=given.timeout, **form)
         try:
             async with aclosing(stream) as pieces:
                 async for piece in pieces:
@@ -87,6 +88,11 @@ class OpenAIWriter:
     def _failed(self, reason: str, shown: bool, *, late: bool = False, sent: bool = True) -> AegisError:
         kind = ModelFailed if shown else ModelUnavailable
         return kind(f"{self.name} at {self._settings.name}: {reason}.", model=self.name, late=late, sent=sent)
+
+
+def _answer_form(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Past the library, which would read such an answer as a whole instead of piece by piece."""
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}}
 
 
 def _chat_model(settings: AnyOpenAI, model: str, client: httpx.AsyncClient) -> ChatOpenAI:

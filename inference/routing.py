@@ -14,9 +14,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from aegis.database import Database
-from aegis.errors import ModelFailed, ModelUnavailable, PromptCut
+from aegis.errors import BudgetExhausted, ModelFailed, ModelUnavailable, PromptCut
 from aegis.settings import CloudSettings, ModelRole, Settings
-from inference import ChatMessage, Offer, Piece, Writer, WriteRequest, tokens
+from inference import ChatMessage, Choice, Offer, Piece, Writer, WriteRequest, tokens
 from inference.budgets import EMBEDDER, Budgets, Limits
 from inference.extractive import Embed, ExtractiveWriter
 from inference.ollama_servers import ModelStatus, OllamaServers, open_servers
@@ -118,17 +118,31 @@ class RoutedWriter:
     async def ask(self, request: WriteRequest) -> Piece:
         """The whole answer of a language model, for our own code: nothing is shown before it is complete.
 
-        Raises ModelUnavailable where no model that may be asked answers to the end.
+        Raises ModelUnavailable where no model that may be asked answers to the end; BudgetExhausted where it would have
+        taken money that is not there.
         """
         await self._ollama.look(unless_younger_than=self._ollama.settings.probe_interval)
-        failures: list[str] = []
+        failures: list[ModelUnavailable | ModelFailed] = []
         for source, model, seen in self._askable(request):
             try:
                 async with aclosing(self._written(source, model, seen)) as pieces:
                     return _whole([piece async for piece in pieces])
             except (ModelUnavailable, ModelFailed) as error:
-                failures.append(error.message)
-        raise ModelUnavailable(" ".join(failures) or self._missing(), role=request.role)
+                failures.append(error)
+        kind = BudgetExhausted if any(isinstance(each, BudgetExhausted) for each in failures) else ModelUnavailable
+        raise kind(" ".join(each.message for each in failures) or self._missing(), role=request.role)
+
+    def choice(self, role: ModelRole, *, shareable: bool) -> Choice | None:
+        """Which model would be asked first, as far as is known; None where none would be."""
+        for source in self._sources:
+            model = source.model_for(role)
+            if model is None or not source.pool.holds(model):
+                continue
+            if source.local or (shareable and self._cloud.allowed and not source.paid):
+                return Choice(source.name, model, None)
+            if shareable and self._cloud.allowed and model in self._prices:
+                return Choice(source.name, model, self._prices.of(model))
+        return None
 
     def _written(self, source: Source, model: str, request: WriteRequest) -> AsyncGenerator[Piece]:
         return self._paid(source, model, request) if source.paid else source.pool.write(request, model)

@@ -24,14 +24,17 @@ class Streamed:
         self._chat = chat
         self._name = name
 
-    async def pieces(self, request: WriteRequest, *, first: float, timeout: float) -> AsyncGenerator[Piece]:
+    async def pieces(
+        self, request: WriteRequest, *, first: float, timeout: float, **given: Any
+    ) -> AsyncGenerator[Piece]:
         """The first chunk within `first` seconds, all within `timeout` and before the request's deadline.
 
         Raises TimeoutError and whatever the model's library raises. Cancelled or closed, the connection is closed,
         which stops the model. `_astream` is what adapters of langchain implement; around it, `astream` would look for
-        tracers in the environment, and a tracer sends prompts elsewhere.
+        tracers in the environment, and a tracer sends prompts elsewhere. `given`: more of the request, as the library
+        takes it.
         """
-        stream: Any = self._chat._astream(_messages(request.messages))  # pyright: ignore[reportPrivateUsage]
+        stream: Any = self._chat._astream(_messages(request.messages), **given)  # pyright: ignore[reportPrivateUsage]
         deadline = min(request.deadline, time.monotonic() + timeout)
         limit = min(deadline, time.monotonic() + first)
         try:

@@ -305,9 +305,9 @@ def _facts(
     for source, relation, target in stated or _unstated(places, subject):
         if source.key != target.key:
             text = " ".join(sentence.text.split())
-            dated = _dated(sentence.text.replace(target.name, "_"))  # a date that is the object dates nothing
+            times = dated(sentence.text.replace(target.name, "_"))  # a date that is the object dates nothing
             yield (
-                FoundFact(source.key, target.key, relation, text, sentence.start, sentence.end, sentence.text, *dated),
+                FoundFact(source.key, target.key, relation, text, sentence.start, sentence.end, sentence.text, *times),
                 (source, target),
             )
 
@@ -330,7 +330,7 @@ def _stated(sentence: Sentence, places: list[_Place]) -> Iterator[tuple[FoundEnt
             yield place.entity, "IS_A", FoundEntity(name, key(name), CONCEPT)
 
 
-def _dated(text: str) -> tuple[datetime | None, datetime | None]:
+def dated(text: str) -> tuple[datetime | None, datetime | None]:
     return period(text) if _MAY_BE_DATED.search(text) else (None, None)
 
 
@@ -364,6 +364,11 @@ def _relation(between: str) -> str | None:
     if match is None or not _TAIL.fullmatch(stripped, match.end()):
         return None
     return _VERBS[int(str(match.lastgroup)[1:])][1]
+
+
+def says(relation: str, text: str) -> bool:
+    """Whether the text holds a verb phrase that states this relation."""
+    return any(name == relation and re.search(rf"\b(?:{verb})\b", text) for verb, name in _VERBS)
 
 
 def _unstated(places: list[_Place], subject: _Subject) -> Iterator[tuple[FoundEntity, str, FoundEntity]]:

@@ -24,6 +24,7 @@ TABLES = (
     "retrieval.ingestion.jobs",
     "memory.conversations.tables",
     "memory.facts.tables",
+    "memory.reading.tables",
     "memory.recalls",
     "memory.standing",
 )

@@ -128,12 +128,19 @@ def ingest(
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove documents whose files are gone from these folders.")
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Agree to what reading by a paid model costs without being asked.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Then stay, and take in what changes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     form = {"collection": collection, "tags": tag or []}
     report = take_in(paths, form, prune=prune, quiet=as_json)
     shown(report, as_json=as_json)
+    if report["extraction"] is not None:
+        from aegis.cli.extraction import decide
+
+        decide(report["extraction"], yes=yes, quiet=as_json)
     if watch:
         from aegis.cli.watching import follow
 
@@ -152,15 +159,15 @@ def take_in(paths: Sequence[Path], form: Mapping[str, Any], *, prune: bool, quie
     found = gather(places, bounds.max_file_bytes, supported_extensions())
     most = min(BATCH_FILES, bounds.max_files), min(BATCH_BYTES, bounds.max_file_bytes)
 
-    async def work(client: httpx.AsyncClient) -> tuple[list[Any], list[str], list[str]]:
+    async def work(client: httpx.AsyncClient) -> tuple[list[Any], list[str], list[str], Any]:
         sent = [await _send(client, batch, found, bounds.max_file_bytes, form) for batch in batches(found.files, *most)]
         jobs = await wait_for(client, [job_id for job_id in sent if job_id], quiet=quiet)
         removed = await _pruned(client, places, form["collection"]) if prune else []
-        return jobs, removed, await _disagreements(client, jobs)
+        return jobs, removed, await _disagreements(client, jobs), await _to_pay(client, jobs)
 
-    nothing: tuple[list[Any], list[str], list[str]] = ([], [], [])
-    jobs, removed, disagreements = run("ingest", work) if found.files or prune else nothing
-    return {**_report(jobs, found), "removed": removed, "disagreements": disagreements}
+    nothing: tuple[list[Any], list[str], list[str], Any] = ([], [], [], None)
+    jobs, removed, disagreements, to_pay = run("ingest", work) if found.files or prune else nothing
+    return {**_report(jobs, found), "removed": removed, "disagreements": disagreements, "extraction": to_pay}
 
 
 def shown(report: Mapping[str, Any], *, as_json: bool) -> None:
@@ -219,6 +226,16 @@ async def _disagreements(client: httpx.AsyncClient, jobs: Sequence[Any]) -> list
     path = "/api/v1/memory/conflicts"
     found = [await call(client, "GET", path, params={"job": job["job_id"]}) for job in jobs if job["chunks"]]
     return list(dict.fromkeys(one["told"] for answer in found for one in answer["conflicts"]))
+
+
+async def _to_pay(client: httpx.AsyncClient, jobs: Sequence[Any]) -> Any:
+    """What reading by a paid model would cost, where there is one and something to read; None otherwise."""
+    from aegis.cli.client import call
+
+    if not any(job["chunks"] for job in jobs):
+        return None
+    told = await call(client, "GET", "/api/v1/memory/extraction")
+    return told if told["estimate"] is not None else None
 
 
 def _report(jobs: Sequence[Any], found: Gathered) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def search(
     known = int(known_at) if known_at is not None and known_at.isdecimal() else known_at
     given = {"query": query, "known_at": known, "as_of": as_of, "memory": memory}
     body = {key: value for key, value in given.items() if value is not None}
-    _show_facts(_asked("memory search", "POST", "/search", json=body), as_json)
+    _show_facts(asked("memory search", "POST", "/search", json=body), as_json)
 
 
 @app.command()
@@ -36,7 +36,7 @@ def facts(
     limit: Annotated[int, typer.Option(min=1, max=500, help="How many at most.")] = 100, as_json: AsJson = False
 ) -> None:
     """All facts that you can see."""
-    _show_facts(_asked("memory facts", "GET", "/facts", params={"limit": limit}), as_json)
+    _show_facts(asked("memory facts", "GET", "/facts", params={"limit": limit}), as_json)
 
 
 @app.command()
@@ -78,7 +78,7 @@ def conflicts(
 ) -> None:
     """Where documents disagree: the same subject and relation with another object."""
     given = {"document": document, "job": job}
-    found = _asked("memory conflicts", "GET", "/conflicts", params={key: one for key, one in given.items() if one})
+    found = asked("memory conflicts", "GET", "/conflicts", params={key: one for key, one in given.items() if one})
     rows = (
         (one["subject"], one["relation"], claim["target"], claim["text"])
         for one in found["conflicts"]
@@ -90,7 +90,7 @@ def conflicts(
 @app.command()
 def audit(as_json: AsJson = False) -> None:
     """Look up every quote in its source; count what belongs to nothing and what contradicts."""
-    found = _asked("memory audit", "GET", "/audit")
+    found = asked("memory audit", "GET", "/audit")
     share = f"{len(found['missing'])} ({found['missing_share']:.2%})"
     rows = [("facts", found["facts"]), ("entities", found["entities"]), ("facts whose quote is gone", share)]
     rows += [("facts without evidence", found["unproven"]), ("entities that belong to nothing", found["orphans"])]
@@ -99,11 +99,36 @@ def audit(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def quarantine(
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many at most.")] = 100, as_json: AsJson = False
+) -> None:
+    """What a model claimed of documents without their saying so, and why it was not believed."""
+    found = asked("memory quarantine", "GET", "/quarantine", params={"limit": limit})
+    rows = ((one["subject"], one["relation"], one["object"], one["reason"], one["title"]) for one in found["facts"])
+    _show(found, as_json, ("entity", "relation", "entity", "why not", "document"), rows)
+
+
+@app.command()
+def extraction(
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to the cost without being asked.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Try again what failed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """How far a model has read the documents for facts. Where it is a paid one: what the rest costs, and whether to."""
+    from aegis.cli.extraction import agreed, rows_of
+
+    found = asked("memory extraction", "GET", "/extraction")
+    if retry or agreed(found, yes=yes, quiet=as_json):
+        found = asked("memory extraction", "POST", "/extraction")
+    _show(found, as_json, ("", ""), rows_of(found))
+
+
+@app.command()
 def history(
     fact: Annotated[str | None, typer.Option(help="Changes of this fact only.")] = None, as_json: AsJson = False
 ) -> None:
     """What superseded, corrected, confirmed or forbade facts, newest first."""
-    found = _asked("memory history", "GET", "/changes", params={"fact": fact} if fact else {})
+    found = asked("memory history", "GET", "/changes", params={"fact": fact} if fact else {})
     rows = (
         (one["id"], one["at"][:19], one["kind"] + (" (undone)" if one["undone_at"] else ""), one["by"], one["reason"])
         for one in found["changes"]
@@ -116,11 +141,11 @@ def undo(
     change_id: Annotated[str, typer.Argument(help="As `memory history` shows it.")], as_json: AsJson = False
 ) -> None:
     """Put back what a change took."""
-    found = _asked("memory undo", "POST", f"/changes/{change_id}/undo")
+    found = asked("memory undo", "POST", f"/changes/{change_id}/undo")
     _show(found, as_json, ("undone", "fact"), [(found["kind"], found["fact_id"])])
 
 
-def _asked(command: str, method: str, path: str, **given: Any) -> Any:
+def asked(command: str, method: str, path: str, **given: Any) -> Any:
     from aegis.cli.client import call, run
 
     async def work(client: httpx.AsyncClient) -> Any:
@@ -130,7 +155,7 @@ def _asked(command: str, method: str, path: str, **given: Any) -> Any:
 
 
 def _change(fact_id: str, body: dict[str, Any], as_json: bool) -> None:
-    fact = _asked("memory change", "PATCH", f"/facts/{fact_id}", json=body)
+    fact = asked("memory change", "PATCH", f"/facts/{fact_id}", json=body)
     _show(fact, as_json, ("fact", "state", "stated as"), [(fact["id"], fact["state"], fact["text"])])
 
 

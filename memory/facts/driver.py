@@ -31,6 +31,7 @@ from memory.facts.rows import insert_new
 from memory.facts.tables import groups
 from memory.facts.visibility import Epoch
 from memory.facts.wording import overlap
+from memory.reading.admission import Admission
 from retrieval.embedding import Embedder
 
 
@@ -47,9 +48,10 @@ class _Transaction:
 class RelationalSession(GraphDriverSession):
     provider = GraphProvider.NEO4J
 
-    def __init__(self, database: Database, committed: Callable[[], None]) -> None:
+    def __init__(self, database: Database, committed: Callable[[], None], admission: Admission | None = None) -> None:
         self._database = database
         self._committed = committed
+        self._admission = admission
 
     async def __aexit__(self, exc_type: Any, exc: Any, tb: Any) -> None:
         return None
@@ -64,6 +66,8 @@ class RelationalSession(GraphDriverSession):
         """One transaction: objects, evidence and outbox rows are there together, or not at all."""
         async with self._database.write() as connection:
             result = await func(_Transaction(connection), *args, **kwargs)
+            if self._admission is not None:
+                await self._admission.commit(connection)
         self._committed()
         return result
 
@@ -80,12 +84,14 @@ class RelationalDriver(GraphDriver):
         *,
         entailed_only: bool = False,
         index: FactIndex | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self._database = "aegis"
         self._store = database
         self._committed = committed
+        self._admission = admission
         self.graph_operations_interface = RelationalOperations(
-            database=database, epoch=epoch, entailed_only=entailed_only
+            database=database, epoch=epoch, entailed_only=entailed_only, admission=admission
         )
         self.search_interface = RelationalSearch(database=database, epoch=epoch, index=index)
 
@@ -93,7 +99,7 @@ class RelationalDriver(GraphDriver):
         raise _refused(cypher_query_)
 
     def session(self, database: str | None = None) -> RelationalSession:
-        return RelationalSession(self._store, self._committed)
+        return RelationalSession(self._store, self._committed, self._admission)
 
     async def close(self) -> None:
         """The database belongs to whoever opened it."""
@@ -144,14 +150,17 @@ async def open_graphiti(
     *,
     entailed_only: bool = True,
     index: FactIndex | None = None,
+    admission: Admission | None = None,
 ) -> AsyncGenerator[Graphiti]:
     """Graphiti over the relational store. `committed` is called after each bulk save: wake the projections there.
 
     `entailed_only`: facts of the model that their episode does not state are left out. `index`: where searches are
-    answered; by its embedder, so give the same one here.
+    answered; by its embedder, so give the same one here. `admission`: what writes entities and facts instead.
     """
     yield Graphiti(
-        graph_driver=RelationalDriver(database, epoch, committed, entailed_only=entailed_only, index=index),
+        graph_driver=RelationalDriver(
+            database, epoch, committed, entailed_only=entailed_only, index=index, admission=admission
+        ),
         llm_client=llm,
         embedder=GraphitiEmbedder(embedder),
         cross_encoder=WordReranker(),

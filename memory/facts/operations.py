@@ -30,6 +30,7 @@ class RelationalOperations(GraphOperationsInterface):
     database: Any
     epoch: Any
     entailed_only: bool = False  # whether facts that their episode does not state are left out
+    admission: Any = None  # memory.reading.admission.Admission: takes what a bulk save gives, and writes it itself
 
     # Nodes
 
@@ -40,6 +41,9 @@ class RelationalOperations(GraphOperationsInterface):
     async def node_save_bulk(
         self, _cls: Any, driver: Any, transaction: Any, nodes: list[Any], batch_size: int = 100
     ) -> None:
+        if self.admission is not None:
+            self.admission.nodes += nodes
+            return
         async with self._writing(transaction) as connection:
             await objects.save_nodes(connection, nodes)
 
@@ -94,6 +98,8 @@ class RelationalOperations(GraphOperationsInterface):
     async def episodic_node_save_bulk(
         self, _cls: Any, driver: Any, transaction: Any, nodes: list[Any], batch_size: int = 100
     ) -> None:
+        if self.admission is not None:
+            return
         async with self._writing(transaction) as connection:
             await objects.save_episodes(connection, nodes)
 
@@ -154,6 +160,8 @@ class RelationalOperations(GraphOperationsInterface):
     async def episodic_edge_save_bulk(
         self, _cls: Any, driver: Any, transaction: Any, episodic_edges: list[Any], batch_size: int = 100
     ) -> None:
+        if self.admission is not None:
+            return
         async with self._writing(transaction) as connection:
             await objects.save_mentions(connection, episodic_edges)
 
@@ -166,6 +174,9 @@ class RelationalOperations(GraphOperationsInterface):
     async def edge_save_bulk(
         self, _cls: Any, driver: Any, transaction: Any, edges: list[Any], batch_size: int = 100
     ) -> None:
+        if self.admission is not None:
+            self.admission.edges += edges
+            return
         async with self._writing(transaction) as connection:
             await objects.save_edges(connection, edges, entailed_only=self.entailed_only)
 

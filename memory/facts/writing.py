@@ -138,6 +138,7 @@ async def remove_episodes(connection: AsyncConnection, episode_ids: Sequence[str
     How many facts went.
     """
     from memory.facts.history import forget_sources  # which puts facts back by what is here
+    from memory.reading.queue import forget_chunks  # which reads with what is here
 
     touched: set[str] = set()
     spoken_of: set[str] = set()
@@ -148,6 +149,7 @@ async def remove_episodes(connection: AsyncConnection, episode_ids: Sequence[str
         spoken_of |= set(await column(connection, named_in))
         for table, name in ((evidence, "episode_id"), (mentions, "episode_id"), (episodes, "id")):
             await connection.execute(delete(table).where(table.c[name].in_(part)))
+        await forget_chunks(connection, part)
     await tell_graph(connection, entities=sorted(spoken_of), facts=sorted(touched))  # those that stay: seen otherwise
     gone = await drop_unsupported(connection, sorted(touched), sorted(spoken_of))
     await forget_sources(connection, gone, episode_ids)

@@ -122,6 +122,10 @@ def own_statements(message: str) -> Iterator[Own]:
         yield Own(quote, sentence.start, sentence.end)
 
 
+def supposed(clause: str) -> bool:
+    return bool(_HYPOTHETICAL.search(clause.replace("’", "'")))
+
+
 def negated(clause: str) -> bool:
     return bool(_NEGATION.search(clause.replace("’", "'")) or _FRENCH_NE.search(clause))
 

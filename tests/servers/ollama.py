@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from tests.servers import free_port
-from tests.servers.speaking import CHARS_PER_TOKEN, GARBAGE, Call, Fault, Gone, Speaking, built, from_command_line
+from tests.servers.speaking import CHARS_PER_TOKEN, GARBAGE, Call, Fault, Gone, Speaking, from_command_line
 
 __all__ = ["Call", "Fault", "OllamaLike", "running_ollama_like"]
 
@@ -91,7 +91,7 @@ class OllamaLike(Speaking):
         """NDJSON as Ollama sends it: one object per token, the last with the counts."""
         try:
             prompt, counted = self._window(call.body)
-            answer = self.script.pop(0) if self.script else built(prompt)
+            answer = self.answer(call, prompt)
             half = len(answer.split()) // 2
             async for word in self.pieces(request, call, answer):
                 if call.tokens_sent == half and self.fault == "garbage_midway":

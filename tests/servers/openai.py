@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from tests.servers import free_port
-from tests.servers.speaking import CHARS_PER_TOKEN, GARBAGE, Call, Gone, Speaking, built, from_command_line
+from tests.servers.speaking import CHARS_PER_TOKEN, GARBAGE, Call, Gone, Speaking, from_command_line
 
 CHAT = "/v1/chat/completions"
 
@@ -74,7 +74,7 @@ class OpenAILike(Speaking):
         return JSONResponse(_head(call, "chat.completion") | {"choices": [message], "usage": _usage(call)})
 
     def _answer(self, call: Call) -> str:
-        answer = self.script.pop(0) if self.script else built(_prompt(call))
+        answer = self.answer(call, _prompt(call))
         limit = call.body.get("max_completion_tokens") or call.body.get("max_tokens")
         return "".join(re.findall(r"\s*\S+", answer)[:limit])
 

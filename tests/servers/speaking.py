@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast, get_args
 
@@ -67,6 +67,7 @@ class Speaking(ABC):
     retry_after: float | None = None  # seconds, told with status 429
     parallel: int = 1000
     script: list[str] = field(default_factory=list[str])  # answers to give, in order, before built ones
+    responds: Callable[[dict[str, Any]], str] | None = None  # a request's body -> the answer, where no script is left
     calls: list[Call] = field(default_factory=list[Call])
     requests: int = 0  # of any kind, also to addresses that do not exist
     _server: uvicorn.Server | None = None
@@ -130,6 +131,11 @@ class Speaking(ABC):
         for name, value in (await request.json()).items():
             setattr(self, name, value)
         return JSONResponse({})
+
+    def answer(self, call: Call, prompt: str) -> str:
+        if self.script:
+            return self.script.pop(0)
+        return built(prompt) if self.responds is None else self.responds(call.body)
 
     async def pieces(self, request: Request, call: Call, answer: str) -> AsyncGenerator[str]:
         """The answer's tokens at the set speed, with the set fault. Raises Gone, ConnectionResetError."""

@@ -255,6 +255,51 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("epoch", name=op.f("pk_publications")),
     )
     op.create_table(
+        "quarantined_facts",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("group_id", sa.String(length=36), nullable=False),
+        sa.Column("collection", sa.String(length=120), nullable=False),
+        sa.Column("episode_id", sa.String(length=36), nullable=False),
+        sa.Column("version_id", sa.String(length=36), nullable=True),
+        sa.Column("subject", sa.String(length=200), nullable=False),
+        sa.Column("relation", sa.String(length=120), nullable=False),
+        sa.Column("object", sa.String(length=200), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("quote", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("model", sa.String(length=200), nullable=False),
+        sa.Column("at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_quarantined_facts")),
+    )
+    with op.batch_alter_table("quarantined_facts", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_quarantined_facts_episode_id"), ["episode_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_quarantined_facts_group_id"), ["group_id"], unique=False)
+
+    op.create_table(
+        "readings",
+        sa.Column("chunk_id", sa.String(length=36), nullable=False),
+        sa.Column("version_id", sa.String(length=36), nullable=False),
+        sa.Column("ordinal", sa.Integer(), nullable=False),
+        sa.Column("collection", sa.String(length=120), nullable=False),
+        sa.Column("owner", sa.String(length=120), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("agreed", sa.Boolean(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("holder", sa.String(length=64), nullable=True),
+        sa.Column("not_before", aegis.database.schema.Timestamp(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("model", sa.String(length=200), nullable=True),
+        sa.Column("calls", sa.Integer(), nullable=False),
+        sa.Column("tokens_in", sa.Integer(), nullable=False),
+        sa.Column("tokens_out", sa.Integer(), nullable=False),
+        sa.Column("nano_dollars", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("chunk_id", name=op.f("pk_readings")),
+    )
+    with op.batch_alter_table("readings", schema=None) as batch_op:
+        batch_op.create_index("ix_readings_state_not_before", ["state", "not_before"], unique=False)
+        batch_op.create_index(batch_op.f("ix_readings_version_id"), ["version_id"], unique=False)
+
+    op.create_table(
         "refused_facts",
         sa.Column("fact_id", sa.String(length=36), nullable=False),
         sa.Column("group_id", sa.String(length=36), nullable=False),
@@ -519,6 +564,16 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_refused_facts_group_id"))
 
     op.drop_table("refused_facts")
+    with op.batch_alter_table("readings", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_readings_version_id"))
+        batch_op.drop_index("ix_readings_state_not_before")
+
+    op.drop_table("readings")
+    with op.batch_alter_table("quarantined_facts", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_quarantined_facts_group_id"))
+        batch_op.drop_index(batch_op.f("ix_quarantined_facts_episode_id"))
+
+    op.drop_table("quarantined_facts")
     op.drop_table("publications")
     op.drop_table("projections")
     with op.batch_alter_table("outbox", schema=None) as batch_op:
