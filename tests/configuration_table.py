@@ -122,6 +122,7 @@ class Heading(Enum):
     cloud = "Cloud providers"
     retrieval = "Retrieval"
     ingestion = "Ingestion"
+    extraction = "Reading by a model"
     chat = "Chat"
     answer_cache = "Answer cache"
     admission = "Admission: how much at a time"
