@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, or_, select, tuple_
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, tuple_
 
 from aegis.database import Database
 from aegis.scope import Scope
@@ -22,6 +22,7 @@ from memory.facts.visibility import Epoch, groups_of, stated
 from memory.naming import key
 from memory.statements import single
 from memory.statements.relations import SINGLE
+from retrieval.catalogue import chunks
 
 # Beside those that people state of themselves: what documents say of things that are in one state at a time.
 _OF_DOCUMENTS = frozenset(("DIED_IN", "DIRECTED_BY", "MANAGED_BY", "OWNED_BY"))
@@ -39,9 +40,20 @@ _SEVERAL = (
     .having(func.count(facts.c.target_id.distinct()) > 1)
     .limit(MOST)
 )
-_SAID = select(evidence.c.fact_id).where(evidence.c.episode_id.in_(bindparam("chunks", expanding=True)))
-_SEVERAL_OF = _SEVERAL.where(
-    _PAIR.in_(select(facts.c.source_id, facts.c.relation).where(facts.c.id.in_(_SAID), _WANTED))
+# From chunks to facts step by step, each by an index: as one statement SQLite reads all evidence for every answer.
+_VERSIONS = select(chunks.c.version_id).where(chunks.c.id.in_(bindparam("chunks", expanding=True))).distinct()
+_SAID = select(evidence.c.fact_id).where(
+    evidence.c.version_id.in_(bindparam("versions", expanding=True)),
+    evidence.c.episode_id.in_(bindparam("chunks", expanding=True)),
+)
+_SUBJECTS = select(facts.c.source_id, facts.c.relation).where(
+    facts.c.id.in_(bindparam("facts", expanding=True)), _ONE_OBJECT
+)
+_RIVALS = (
+    select(facts.c.source_id, facts.c.relation)
+    .where(facts.c.source_id.in_(bindparam("subjects", expanding=True)), _ONE_OBJECT)
+    .group_by(facts.c.source_id, facts.c.relation)
+    .having(func.count(facts.c.target_id.distinct()) > 1)
 )
 
 
@@ -74,11 +86,12 @@ class Conflicts:
     async def _among(self, scope: Scope, chunk_ids: Sequence[str] | None) -> list[Conflict]:
         at, groups = await self._epoch.epoch(), groups_of(scope.documents_only())
         given: dict[str, Any] = {"groups": groups, "epoch": at}
-        several = _SEVERAL if chunk_ids is None else _SEVERAL_OF
+        several = _SEVERAL
         if chunk_ids is not None:
-            given["chunks"] = chunk_ids
-            if not await self._database.look(lambda c: c.execute(several, given).first()):
+            stated_there = await self._database.look(lambda c: _rivalled(c, chunk_ids))
+            if not stated_there:
                 return []  # as nearly always
+            several = _SEVERAL.where(_PAIR.in_(stated_there))
         async with self._database.read() as connection:
             pairs = [(row[0], row[1]) for row in await connection.execute(several, given)]
             found: list[Fact] = []
@@ -87,6 +100,17 @@ class Conflicts:
                 wanted = and_(facts.c.group_id.in_(groups), _ONE_OBJECT, facts.c.expired_at.is_(None), among)
                 found += await load_facts(connection, groups, at, wanted)
         return _conflicts(found)
+
+
+def _rivalled(connection: Connection, chunk_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """Subjects and relations that these chunks state a fact of, and that have more than one object, seen or not."""
+    versions = list(connection.execute(_VERSIONS, {"chunks": chunk_ids}).scalars())
+    ids = list(connection.execute(_SAID, {"chunks": chunk_ids, "versions": versions}).scalars())
+    mine = {(row[0], row[1]) for row in connection.execute(_SUBJECTS, {"facts": ids})} if ids else set()
+    if not mine:
+        return []
+    rivals = connection.execute(_RIVALS, {"subjects": list({subject for subject, _ in mine})})
+    return sorted(mine & {(row[0], row[1]) for row in rivals})
 
 
 def told(conflict: Conflict) -> str:
