@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 from langgraph.runtime import Runtime
@@ -93,7 +94,7 @@ class Condense:
         return worded if worded and stands_alone(worded) else ""
 
     async def _history(self, context: Context) -> list[dict[str, str]]:
-        if not self.turns:
+        if not self.turns or context.opens:
             return []
         if self.turns <= RECENT:
             earlier = await self.conversations.recent(context.scope, context.conversation_id)
@@ -122,6 +123,7 @@ def standalone(question: str, history: Sequence[dict[str, str]]) -> str:
     return _resolved(text, history)
 
 
+@lru_cache(maxsize=256)
 def stands_alone(question: str) -> bool:
     """Whether nothing before it is needed to understand it, so that it means the same in every conversation."""
     text = " ".join(question.split())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -174,6 +175,7 @@ _THIS_CONVERSATION = re.compile(
 _BOUND, _CONTENT = re.compile(_LIMIT), re.compile(_ABOUT_CONTENT)
 
 
+@lru_cache(maxsize=256)  # several steps ask the same
 def classify(question: str) -> Route:
     if disputes(question):
         return "dispute"

@@ -38,6 +38,7 @@ class Context:
     collections: tuple[str, ...] | None = None
     conversation_id: str = ""
     turn_id: str = ""
+    opens: bool = False  # the conversation: nothing was said in it before
     mode: str = "hybrid"
     top_k: int = TOP_K
     as_of: str | None = None

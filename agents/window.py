@@ -47,7 +47,7 @@ class Window:
 
     async def __call__(self, context: Context, question: str, room: int) -> Seen:
         """Together at most `room` tokens, as `inference.tokens` counts."""
-        if not context.conversation_id or room <= 0:
+        if not context.conversation_id or context.opens or room <= 0:
             return Seen([])
         recent = await self.conversations.recent(context.scope, context.conversation_id)
         chosen = fitting([turn for turn in reversed(recent) if turn.id != context.turn_id], room)

@@ -23,9 +23,10 @@ from aegis.settings import ChatSettings
 from agents.remember import turn_of
 from agents.retrieve import document_filter, moment
 from agents.state import TOP_K, Context, State
+from graphs.at_once import Answered, AtOnce
 from graphs.followups import FollowUps
 from graphs.step import watcher
-from graphs.wiring import graph_of, now
+from graphs.wiring import graph_of, known_of, nodes_of, now
 from memory.cache.answer_cache import Outcome
 from memory.conversations import Conversations, Turn, TurnState, told
 from retrieval.search import Mode
@@ -176,14 +177,16 @@ class Answering:
         followups: Callable[[Scope, State], Awaitable[list[str]]],
         clock: Callable[[], datetime] = now,
         ended: Callable[[str, Outcome], None] = lambda turn_id, outcome: None,
+        known: AtOnce | None = None,
     ) -> None:
-        """`ended` is told of every turn: those who wait for its answer go on."""
+        """`ended` is told of every turn: those who wait for its answer go on. `known` answers what is at hand."""
         self._graph = graph
         self._conversations = conversations
         self._settings = settings
         self._followups = followups
         self._clock = clock
         self._tell = ended
+        self._known = known
         self._runs: dict[str, Run] = {}  # by turn, oldest first
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -217,6 +220,7 @@ class Answering:
             collections=tuple(sorted(scope.collections)),
             conversation_id=turn.conversation_id,
             turn_id=turn.id,
+            opens=conversation_id is None,
             mode=mode,
             top_k=top_k or TOP_K,
             as_of=at.isoformat() if at else None,
@@ -228,11 +232,16 @@ class Answering:
         run = Run(turn, context)
         self._admit(run)
         try:
-            await self._conversations.begin(scope, turn)
+            known = await self._at_hand(run) if context.opens else None
+            if known is None:
+                await self._conversations.begin(scope, turn)
         except BaseException:
             del self._runs[turn.id]
             telemetry.RUNNING.dec()
             raise
+        if known is not None:  # and its turn committed
+            await self._give(run, scope, known)
+            return run
         task = asyncio.create_task(self._drive(run, scope), name=f"turn {turn.id}")
         run.started(task)
         self._tasks.add(task)
@@ -295,6 +304,21 @@ class Answering:
         for turn_id in ended[: max(0, len(ended) - KEEP_RUNS)]:
             del self._runs[turn_id]
 
+    async def _at_hand(self, run: Run) -> Answered | None:
+        return None if self._known is None else await self._known(run.turn.question, run.context)
+
+    async def _give(self, run: Run, scope: Scope, found: Answered) -> None:
+        run.settling()
+        run.publish("metadata", turn_id=run.turn_id, conversation_id=run.conversation_id)
+        progress = _Progress(run, run.turn.question)
+        for event in found.events:
+            progress.tell(event)
+        progress.state = found.state
+        try:
+            await self._settle(run, scope, progress, "done")
+        finally:
+            self._end(run)
+
     async def _drive(self, run: Run, scope: Scope) -> None:
         progress = _Progress(run, run.turn.question)
         run.publish("metadata", turn_id=run.turn_id, conversation_id=run.conversation_id)
@@ -319,9 +343,12 @@ class Answering:
         try:
             await self._settle(run, scope, progress, "failed" if run.error else outcome)
         finally:
-            run.end()
-            telemetry.RUNNING.dec()
-            asyncio.get_running_loop().call_later(KEEP_SECONDS, self._runs.pop, run.turn_id, None)
+            self._end(run)
+
+    def _end(self, run: Run) -> None:
+        run.end()
+        telemetry.RUNNING.dec()
+        asyncio.get_running_loop().call_later(KEEP_SECONDS, self._runs.pop, run.turn_id, None)
 
     async def _stream(self, run: Run, progress: _Progress) -> None:
         watcher.set(progress.tell)  # of this task, and those that LangGraph makes in it
@@ -376,11 +403,10 @@ def _check_id(conversation_id: str) -> None:
 
 @asynccontextmanager
 async def open_answering(services: Services) -> AsyncGenerator[Answering]:
-    graph = graph_of(services).compile(name="rag")
-    followups = FollowUps(services.catalogue)
-    answering = Answering(
-        graph, services.conversations, services.settings.chat, followups, now, services.answers.release
-    )
+    nodes = nodes_of(services)
+    graph, known = graph_of(services, nodes).compile(name="rag"), known_of(services, nodes)
+    followups, ended = FollowUps(services.catalogue), services.answers.release
+    answering = Answering(graph, services.conversations, services.settings.chat, followups, now, ended, known)
     try:
         yield answering
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import cast
 
 from aegis import __version__
@@ -29,26 +30,35 @@ from agents.rows import RowCounter
 from agents.state import Context, State
 from agents.verify import Verify
 from agents.window import Window
+from graphs.at_once import AtOnce, at_once
 from graphs.rag import Graph, Nodes, build, search
-from graphs.step import Node
+from graphs.step import Node, Scopes
 
 
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-def graph_of(services: Services, clock: Callable[[], datetime] = now) -> Graph:
+def graph_of(services: Services, nodes: Nodes | None = None) -> Graph:
+    return build(nodes or nodes_of(services), _visible(services), rewrites=services.settings.chat.rewrites)
+
+
+def known_of(services: Services, nodes: Nodes) -> AtOnce:
+    return at_once(nodes, cast(FromCache, nodes.cache), _visible(services))
+
+
+def _visible(services: Services) -> Scopes:
     async def local(context: Context) -> Scope:
         return local_scope(await services.catalogue.collections())
 
-    return build(nodes_of(services, clock), local, rewrites=services.settings.chat.rewrites)
+    return local
 
 
-def nodes_of(services: Services, clock: Callable[[], datetime]) -> Nodes:
+def nodes_of(services: Services, clock: Callable[[], datetime] = now) -> Nodes:
     chat, catalogue, conversations = services.settings.chat, services.catalogue, services.conversations
     searching = searching_nodes(services)
     reword = Reword(services.writer, chat.query_timeout)
-    lookup = Lookup(lambda: answered_by(services), services.settings.answer_cache.enabled)
+    lookup = Lookup(answered_by(services), services.settings.answer_cache.enabled)
     static, answers = services.static, services.answers
     again = searched_again(searching, chat.rewrites)
     written = searched_again(searching, chat.rewrites, write=True)
@@ -105,8 +115,13 @@ def searched_again(nodes: Mapping[str, Node], rewrites: int, *, write: bool = Fa
     return again
 
 
-def answered_by(services: Services) -> str:
+def answered_by(services: Services) -> Callable[[], str]:
     """What makes answers in this process, the writer first; another of any of these may answer otherwise."""
     settings = services.settings
-    ways = (settings.retrieval.model_dump_json(), settings.chat.rewrites, settings.ollama.num_ctx, PROMPT_VERSION)
-    return " ".join((services.writer.name, text_hash(repr((__version__, services.embedder.name, *ways)))[:16]))
+    ways = repr((settings.retrieval.model_dump_json(), settings.chat.rewrites, settings.ollama.num_ctx, PROMPT_VERSION))
+
+    @lru_cache(maxsize=8)
+    def made(embedder: str) -> str:
+        return text_hash(f"{__version__} {embedder} {ways}")[:16]
+
+    return lambda: f"{services.writer.name} {made(services.embedder.name)}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -58,7 +58,7 @@ class Entry:
 
 
 def packed(entry: Entry) -> bytes:
-    return zlib.compress(orjson.dumps(asdict(entry)), LEVEL)
+    return zlib.compress(orjson.dumps(entry), LEVEL)
 
 
 def unpacked(data: bytes) -> Entry:

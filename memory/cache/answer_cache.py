@@ -35,6 +35,10 @@ class AnswerCache:
             await self._hot.put(entry)
         return entry
 
+    async def at_hand(self, id: str) -> Entry | None:
+        """Only what this process holds."""
+        return await self._hot.get(id)
+
     async def near(self, key: str, vector: Dense, limit: int) -> list[tuple[Entry, float]]:
         """Entries of this key whose questions are nearest, with their cosines. Vectors without an entry are removed."""
         found = await self._questions.near(key, vector, limit)

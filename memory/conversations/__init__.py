@@ -241,6 +241,8 @@ def title_of(question: str) -> str:
 
 def plain(value: str) -> str:
     """PostgreSQL takes no NUL, and no store takes half of a surrogate pair."""
+    if value.isascii() and "\0" not in value:
+        return value
     return value.replace("\0", "�").encode("utf-8", "replace").decode()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,8 @@ from memory.conversations import Citation, Turn, micros, plain
 
 COLUMNS = ("id", "conversation_id", "question", "state", "answer", "feedback", "created_at")
 _TUPLES = ("chunk_ids", "fact_ids", "steps", "notes", "collections")
-_CITATION = frozenset(field.name for field in fields(Citation))
+_CITED = tuple(field.name for field in fields(Citation))
+_CITATION = frozenset(_CITED)
 _DEFAULTS: Mapping[str, Any] = {
     field.name: field.default if field.default is not dataclasses.MISSING else None for field in fields(Turn)
 }
@@ -21,7 +22,7 @@ _DEFAULTS: Mapping[str, Any] = {
 
 def record_of(turn: Turn) -> dict[str, Any]:
     """What has no column of its own."""
-    return {key: safe(value) for key, value in asdict(turn).items() if key not in COLUMNS}
+    return {name: safe(getattr(turn, name)) for name in _DEFAULTS if name not in COLUMNS}
 
 
 def turn_of(columns: Mapping[str, Any], record: Mapping[str, Any]) -> Turn:
@@ -34,7 +35,7 @@ def turn_of(columns: Mapping[str, Any], record: Mapping[str, Any]) -> Turn:
 
 def packed(turn: Turn) -> dict[str, Any]:
     """The whole turn; what has its default is left out. `created_at` in microseconds since 1970."""
-    values = {key: safe(value) for key, value in asdict(turn).items() if key != "created_at"}
+    values = {name: safe(getattr(turn, name)) for name in _DEFAULTS if name != "created_at"}
     kept = {key: value for key, value in values.items() if value not in ([], {}, None) and value != _DEFAULTS[key]}
     if turn.created_at is not None:
         kept["created_at"] = micros(turn.created_at)
@@ -53,6 +54,8 @@ def safe(value: Any) -> Any:
     """The same as every JSON column takes it: finite numbers, clean text, lists."""
     if isinstance(value, str):
         return plain(value)
+    if isinstance(value, Citation):
+        return {name: safe(getattr(value, name)) for name in _CITED}
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

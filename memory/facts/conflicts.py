@@ -40,15 +40,11 @@ _SEVERAL = (
     .having(func.count(facts.c.target_id.distinct()) > 1)
     .limit(MOST)
 )
-# From chunks to facts step by step, each by an index: as one statement SQLite reads all evidence for every answer.
-_VERSIONS = select(chunks.c.version_id).where(chunks.c.id.in_(bindparam("chunks", expanding=True))).distinct()
-_SAID = select(evidence.c.fact_id).where(
-    evidence.c.version_id.in_(bindparam("versions", expanding=True)),
-    evidence.c.episode_id.in_(bindparam("chunks", expanding=True)),
-)
-_SUBJECTS = select(facts.c.source_id, facts.c.relation).where(
-    facts.c.id.in_(bindparam("facts", expanding=True)), _ONE_OBJECT
-)
+# From chunks over their versions to facts, each by an index: evidence has none by chunk.
+_THESE = bindparam("chunks", expanding=True)
+_VERSIONS = select(chunks.c.version_id).where(chunks.c.id.in_(_THESE))
+_SAID = select(evidence.c.fact_id).where(evidence.c.version_id.in_(_VERSIONS), evidence.c.episode_id.in_(_THESE))
+_SUBJECTS = select(facts.c.source_id, facts.c.relation).where(facts.c.id.in_(_SAID), _ONE_OBJECT)
 _RIVALS = (
     select(facts.c.source_id, facts.c.relation)
     .where(facts.c.source_id.in_(bindparam("subjects", expanding=True)), _ONE_OBJECT)
@@ -104,9 +100,7 @@ class Conflicts:
 
 def _rivalled(connection: Connection, chunk_ids: Sequence[str]) -> list[tuple[str, str]]:
     """Subjects and relations that these chunks state a fact of, and that have more than one object, seen or not."""
-    versions = list(connection.execute(_VERSIONS, {"chunks": chunk_ids}).scalars())
-    ids = list(connection.execute(_SAID, {"chunks": chunk_ids, "versions": versions}).scalars())
-    mine = {(row[0], row[1]) for row in connection.execute(_SUBJECTS, {"facts": ids})} if ids else set()
+    mine = {(row[0], row[1]) for row in connection.execute(_SUBJECTS, {"chunks": chunk_ids})}
     if not mine:
         return []
     rivals = connection.execute(_RIVALS, {"subjects": list({subject for subject, _ in mine})})

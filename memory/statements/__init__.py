@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from memory.statements.dates import period
 from memory.statements.own_words import LONGEST_MESSAGE, negated, own_statements
@@ -41,6 +42,7 @@ def statements(message: str, said: datetime) -> list[Statement]:
     return list({(one.relation, one.start): one for one in found}.values())[:MAX_STATEMENTS]
 
 
+@lru_cache(maxsize=256)  # several steps ask the same
 def only_states(message: str) -> bool:
     """Whether the message states something and asks for nothing else."""
     rest = list(message[: LONGEST_MESSAGE + 1])

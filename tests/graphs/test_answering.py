@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -43,6 +43,7 @@ from agents.route import Router
 from agents.state import Context
 from agents.verify import Verify
 from graphs.answering import Answering, Event, Run
+from graphs.at_once import at_once
 from graphs.followups import FollowUps
 from graphs.rag import Nodes, build
 from graphs.wiring import searched_again
@@ -94,6 +95,7 @@ class Documents:
         self.known = {each.id: each for each in (PORT, BACKUP, OWNER)}
         self.requests: list[SearchRequest] = []
         self.down = False
+        self.now = 7
         self.entered = asyncio.Event()
         self.gate: asyncio.Event | None = None
 
@@ -112,7 +114,7 @@ class Documents:
         return [self.known[identifier] for identifier in ids if identifier in self.known]
 
     async def epoch(self) -> int:
-        return 7
+        return self.now
 
     async def newest(self, version_ids: Sequence[str]) -> datetime | None:
         return datetime(2020, 1, 1, tzinfo=UTC)
@@ -256,8 +258,13 @@ class World:
         return build(self.nodes(), everything, rewrites=self.settings.rewrites).compile()
 
     def answering(self) -> Answering:
+        async def everything(context: Context) -> Scope:
+            return Scope(context.user)
+
+        nodes = self.nodes()
+        known = at_once(nodes, cast(FromCache, nodes.cache), everything)
         followups, ended = FollowUps(self.documents), self.answers.release
-        return Answering(self.compiled(), self.conversations, self.settings, followups, now, ended)
+        return Answering(self.compiled(), self.conversations, self.settings, followups, now, ended, known)
 
 
 def now() -> datetime:
