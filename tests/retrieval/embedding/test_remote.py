@@ -87,15 +87,15 @@ async def test_a_model_that_is_not_there_says_what_to_do(embedder: Embedder, ser
 async def test_questions_do_not_wait_for_a_server_that_was_away_just_now(
     embedder: Embedder, server: EmbeddingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "QUERY_SECONDS", 0.2)
-    monkeypatch.setattr(remote, "AWAY_SECONDS", 0.5)
+    monkeypatch.setattr(remote, "QUERY_SECONDS", 0.6)
+    monkeypatch.setattr(remote, "AWAY_SECONDS", 1.0)
     server.fault = "hang"
     with pytest.raises(ModelUnavailable):
         await embedder.embed_query("cat")
     begun = time.monotonic()
     with pytest.raises(ModelUnavailable):
         await embedder.embed_query("cat")
-    assert time.monotonic() - begun < 0.1
+    assert time.monotonic() - begun < 0.5
     server.fault = ""
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1.0)
     assert np.linalg.norm(await embedder.embed_query("cat")) == pytest.approx(1)
