@@ -147,6 +147,7 @@ async def test_a_busy_server_rests_and_is_not_dead(three: list[OllamaLike]) -> N
         assert servers.here.members[0].circuit.closed
 
 
+@pytest.mark.alone  # seconds count here
 async def test_one_dies_one_hangs_one_is_slow(three: list[OllamaLike], routed_writer: Routed) -> None:
     """AEGIS_TEST_CHATS chats at once (100 by hand): each ends with an answer, none after its deadline."""
     chats, limit = int(os.environ.get("AEGIS_TEST_CHATS", "40")), 12.0
