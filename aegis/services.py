@@ -310,7 +310,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     stack.push_async_callback(reindexing.aclose)
     conversations = await _open_conversations(settings, database, blobs, static, keywords, closer, stack)
     conversations.learned = learning.caught_up
-    writer = await stack.enter_async_context(open_writer(settings, budgets, static.embed))
+    writer = await stack.enter_async_context(open_writer(settings, budgets, static.embed, closer.scores))
     sharing = Sharing(database, settings.cloud, _now)
     conversations.store.forgetting.append(sharing)
     facts = FactStore(database, catalogue, static, place.index)

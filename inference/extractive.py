@@ -18,11 +18,14 @@ from inference.words import content_words, coverage, rarity
 
 Embed = Callable[[Sequence[str]], Awaitable[NDArray[np.float32]]]
 """Texts -> unit vectors, one row each."""
+Closer = Callable[[str, Sequence[str]], list[float]]
+"""A question, and texts beside it -> how near each is in meaning, word for word, in [0, 1]."""
 
 PASSAGES = 8  # more are not read: the answer stands near the top or nowhere
 COMPARED = 24  # sentences that the embedder sees, best by words first
 PREVIOUS = 0.3  # share of what the sentence before (or the title) adds to the coverage
 COSINE = 0.5
+CLOSER = 0.3  # of it; .2 to .5 are better than none ("study" meets "graduated")
 READ_CHARS = 2000  # of a question, when its meaning is compared
 PASSAGE = 0.5
 WORTH = 0.6  # a further sentence must have this share of the best one's score
@@ -51,6 +54,7 @@ class Candidate:
     kind: str
     words: frozenset[str]
     before: frozenset[str]
+    titled: frozenset[str]
     header: tuple[int, int] | None = None
 
     @property
@@ -69,11 +73,12 @@ class ExtractiveWriter:
 
     name = "extractive"
 
-    def __init__(self, embed: Embed) -> None:
+    def __init__(self, embed: Embed, closer: Closer | None = None) -> None:
         self._embed = embed
+        self._closer = closer
 
     async def write(self, request: WriteRequest) -> AsyncGenerator[Piece]:
-        ranked = await rank(request.question, request.passages, self._embed)
+        ranked = await rank(request.question, request.passages, self._embed, self._closer)
         answer = compose(choose(ranked, request.max_sentences, names(request.question)))
         for number, piece in enumerate(_PIECES.findall(answer)):
             yield Piece(piece, self.name)
@@ -82,7 +87,7 @@ class ExtractiveWriter:
         yield Piece("", self.name)
 
 
-async def rank(question: str, passages: Sequence[Passage], embed: Embed) -> list[Ranked]:
+async def rank(question: str, passages: Sequence[Passage], embed: Embed, closer: Closer | None = None) -> list[Ranked]:
     """Every sentence of the first passages with its score, best first."""
     wanted = asked(question)
     found = [c for passage in passages[:PASSAGES] for c in candidates(passage)]
@@ -92,18 +97,21 @@ async def rank(question: str, passages: Sequence[Passage], embed: Embed) -> list
     tops = _passage_scores(passages[:PASSAGES])
     question = question[:READ_CHARS]
     ranked = sorted((Ranked(c, _by_words(wanted, c, idf, tops)) for c in found), key=_best_first)
-    return sorted(await _with_cosine(question, ranked, embed), key=_best_first)
+    return sorted(await _by_meaning(question, ranked, embed, closer), key=_best_first)
 
 
 def candidates(passage: Passage) -> list[Candidate]:
     """Sentences of one passage; one that announces a list takes the list along."""
-    title = frozenset(content_words(f"{passage.title} {passage.heading or ''}"))
+    titled = frozenset(content_words(passage.title))
+    title = titled | frozenset(content_words(passage.heading or ""))
     before = title
     found: list[Candidate] = []
     for part in _parts(passage.text):
         if part.kind not in ("heading", "lead"):
             place = len(found)
-            found.append(Candidate(passage, place, part.start, part.end, part.kind, part.words, before, part.header))
+            found.append(
+                Candidate(passage, place, part.start, part.end, part.kind, part.words, before, titled, part.header)
+            )
         before = title | part.words
     return found
 
@@ -181,18 +189,24 @@ def readable(candidate: Candidate) -> tuple[str, bool]:
 
 
 def _by_words(wanted: Asked, candidate: Candidate, idf: Mapping[str, float], tops: Mapping[int, float]) -> float:
-    own = coverage(wanted.words, candidate.words, idf)
+    """What the title names need not be said again: "She studied in Turin" is as good as a sentence with her name."""
+    own = coverage(wanted.words, candidate.words | candidate.titled, idf)
     both = coverage(wanted.words, candidate.words | candidate.before, idf)
     score = PASSAGE * tops[candidate.passage.marker] + own + PREVIOUS * (both - own)
     return score + fit(wanted, candidate.text, candidate.passage.title, first=candidate.order == 0)
 
 
-async def _with_cosine(question: str, ranked: Sequence[Ranked], embed: Embed) -> list[Ranked]:
-    """Only the head of the list is compared; the rest keeps its order behind it."""
+async def _by_meaning(question: str, ranked: Sequence[Ranked], embed: Embed, closer: Closer | None) -> list[Ranked]:
+    """Only the head of the list is compared, and kept."""
     head = ranked[:COMPARED]
     vectors = await embed([question, *(item.candidate.text for item in head)])
     cosines = vectors[1:] @ vectors[0]
-    return [Ranked(item.candidate, item.score + COSINE * float(c)) for item, c in zip(head, cosines, strict=True)]
+    texts = [f"{item.candidate.passage.title} {item.candidate.text}" for item in head]
+    close = closer(question, texts) if closer is not None else [0.0] * len(head)
+    return [
+        Ranked(item.candidate, item.score + COSINE * float(cosine) + CLOSER * near)
+        for item, cosine, near in zip(head, cosines, close, strict=True)
+    ]
 
 
 def _passage_scores(passages: Sequence[Passage]) -> dict[int, float]:

@@ -18,7 +18,7 @@ from aegis.errors import BudgetExhausted, ModelFailed, ModelUnavailable, PromptC
 from aegis.settings import CloudSettings, ModelRole, Settings
 from inference import ChatMessage, Choice, Offer, Piece, Writer, WriteRequest, tokens
 from inference.budgets import EMBEDDER, Budgets, Limits
-from inference.extractive import Embed, ExtractiveWriter
+from inference.extractive import Closer, Embed, ExtractiveWriter
 from inference.ollama_servers import ModelStatus, OllamaServers, open_servers
 from inference.paying import paid
 from inference.prices import NANO, Prices, price_advice, unpriced
@@ -249,7 +249,9 @@ def _whole(pieces: Sequence[Piece]) -> Piece:
 
 
 @asynccontextmanager
-async def open_writer(settings: Settings, budgets: Budgets, embed: Embed) -> AsyncGenerator[RoutedWriter]:
+async def open_writer(
+    settings: Settings, budgets: Budgets, embed: Embed, closer: Closer | None = None
+) -> AsyncGenerator[RoutedWriter]:
     """Looks for servers in the background until closed. `embed` gives unit vectors, one row per text."""
     async with AsyncExitStack() as stack:
         ollama = await stack.enter_async_context(open_servers(settings.ollama))
@@ -262,7 +264,8 @@ async def open_writer(settings: Settings, budgets: Budgets, embed: Embed) -> Asy
         sources += [source for source in remote if not source.local]
         if any(source.paid for source in sources) or budgets.bounds(EMBEDDER):
             await budgets.abandon()
-        writer = RoutedWriter(ollama, sources, ExtractiveWriter(embed), budgets, settings.cloud, unpriced(settings))
+        extractive = ExtractiveWriter(embed, closer)
+        writer = RoutedWriter(ollama, sources, extractive, budgets, settings.cloud, unpriced(settings))
         if writer.missing_prices:
             logger.warning("%s", writer.missing_prices)
         yield writer

@@ -21,6 +21,7 @@ BENCHES: Mapping[str, str] = {
     "chunking": "evals.bench.chunking",
     "turns": "evals.bench.turns",
     "evidence": "evals.bench.evidence",
+    "extractive": "evals.bench.extractive",
     "ensemble": "evals.bench.ensemble",
     "languages": "evals.bench.languages",
     "footprint": "evals.bench.footprint",

@@ -9,6 +9,8 @@ import pytest
 
 from inference import Passage, WriteRequest
 from inference.extractive import Embed, ExtractiveWriter, choose, rank
+from retrieval.embedding.wordllama import load_wordllama
+from retrieval.interaction import MaxSim
 from tests.datasets import dataset, read_jsonl
 
 ENGINES = [
@@ -132,3 +134,23 @@ def _around(text: str, start: int, end: int) -> list[Passage]:
     middle = max(0, (start + end) // 2 - 450)
     starts = [middle, *(place for place in range(0, len(text) - 900, max(900, len(text) // 7)))][:8]
     return [Passage(i, f"c{i}", "", text[place : place + 900], place, 1.0) for i, place in enumerate(starts, 1)]
+
+
+RACER = (
+    "Ada Byron Lovel ( 1963 ) is a skeleton racer from Mediash. She won two medals in the skeleton event. "
+    "She graduated from the Polytechnic of Turin in 1985. Her records stood for ten years."
+)
+
+
+async def test_what_the_title_names_need_not_be_said_again(embed: Embed) -> None:
+    given = [Passage(1, "c1", "Ada Byron Lovel", RACER, 0, 1.0)]
+    for question in ("How many medals did Ada Byron Lovel win?", "In which event did Ada Byron Lovel win medals?"):
+        first = choose(await rank(question, given, embed), 1)
+        assert [item.text for item in first] == ["She won two medals in the skeleton event."]
+
+
+async def test_a_word_of_like_meaning_is_found(embed: Embed) -> None:
+    given = [Passage(1, "c1", "Ada Byron Lovel", RACER, 0, 1.0)]
+    closer = MaxSim(load_wordllama().word_vectors).scores
+    first = choose(await rank("Where did Ada Byron Lovel study?", given, embed, closer), 1)
+    assert [item.text for item in first] == ["She graduated from the Polytechnic of Turin in 1985."]
