@@ -18,7 +18,7 @@ from aegis.database.schema import insert_missing
 from aegis.settings import EmbedderSettings
 
 State = Literal["current", "building"]
-_SECRET = {"api_key"}
+_TODAYS = {"api_key", "daily_budget", "monthly_budget"}  # a secret, and what changes no vector
 _SETTINGS: TypeAdapter[EmbedderSettings] = TypeAdapter(EmbedderSettings)
 
 indexes = Table(
@@ -26,7 +26,7 @@ indexes = Table(
     metadata,
     Column("embedder", String(80), primary_key=True),
     Column("dimensions", Integer, nullable=False),
-    Column("settings", JSON, nullable=False),  # how the embedder is opened, without secrets
+    Column("settings", JSON, nullable=False),  # how the embedder is opened, without secrets and budgets
     Column("state", String(10), nullable=False),
 )
 
@@ -39,10 +39,10 @@ class Remembered:
     state: State
 
     def opened_by(self, given: EmbedderSettings) -> EmbedderSettings:
-        """Its settings; secrets, which are not remembered, are those of `given` where it is of the same kind."""
-        secrets = {key: value for key, value in given.model_dump().items() if key in _SECRET}
+        """Its settings; what is not remembered is as in `given`, where that is of the same kind."""
+        todays = {key: value for key, value in given.model_dump().items() if key in _TODAYS}
         same = given.kind == self.settings.get("kind")
-        return _SETTINGS.validate_python({**self.settings, **(secrets if same else {})})
+        return _SETTINGS.validate_python({**self.settings, **(todays if same else {})})
 
 
 async def remembered(database: Database) -> dict[State, Remembered]:
@@ -55,7 +55,7 @@ async def remember(
     database: Database, embedder: str, dimensions: int, settings: EmbedderSettings, state: State
 ) -> None:
     """Nothing happens when this embedder is remembered already, or another is in this state."""
-    kept = settings.model_dump(mode="json", exclude=_SECRET)
+    kept = settings.model_dump(mode="json", exclude=_TODAYS)
     async with database.write() as connection:
         taken = select(indexes.c.embedder).where(indexes.c.state == state)
         if (await connection.execute(taken)).first() is None:

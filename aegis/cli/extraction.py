@@ -42,6 +42,8 @@ def decide(found: Mapping[str, Any], *, yes: bool, quiet: bool) -> None:
 
     if agreed(found, yes=yes, quiet=quiet):
         asked("memory extraction", "POST", "/extraction")
+        if not quiet:
+            console.print("They are read in the background, while a server runs: aegis memory extraction", markup=False)
     elif not quiet:
         console.print(told(found["estimate"], found), markup=False)
         console.print(HOW, markup=False)

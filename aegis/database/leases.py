@@ -13,7 +13,7 @@ from aegis.database.schema import Timestamp, metadata
 leases = Table(
     "leases",
     metadata,
-    Column("name", String(80), primary_key=True),
+    Column("name", String(120), primary_key=True),
     Column("holder", String(64), nullable=False),
     Column("until", Timestamp, nullable=False),
 )

@@ -45,7 +45,7 @@ outbox = Table(
 projections = Table(
     "projections",
     metadata,
-    Column("name", String(40), primary_key=True),
+    Column("name", String(120), primary_key=True),
     Column("applied", BigInteger, nullable=False),
 )
 

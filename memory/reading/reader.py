@@ -32,6 +32,7 @@ LOOK = 1.0  # seconds between looks for something to read
 REST = 60.0  # seconds between looks whether there is a model, or money, again
 BACKOFF = 30.0  # seconds until a chunk that failed is tried again; doubled each time
 ATTEMPTS = 4
+NO_MODEL = "No model answers that may read these documents."
 
 logger = logging.getLogger(__name__)
 
@@ -159,8 +160,9 @@ class ModelReader:
             return None
         sendable = self._sendable(sorted(await self.collections()))
         if sendable and self.models.choice("extraction", shareable=True) is not None:
+            self.waits = "" if self.waits == NO_MODEL else self.waits  # what a budget said stays until it is otherwise
             return sendable
-        self.waits = "No model answers that may read these documents."
+        self.waits = NO_MODEL
         return ()
 
     async def _read(self, reading: Reading) -> float:

@@ -210,7 +210,7 @@ def upgrade() -> None:
 
     op.create_table(
         "leases",
-        sa.Column("name", sa.String(length=80), nullable=False),
+        sa.Column("name", sa.String(length=120), nullable=False),
         sa.Column("holder", sa.String(length=64), nullable=False),
         sa.Column("until", aegis.database.schema.Timestamp(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
@@ -241,7 +241,7 @@ def upgrade() -> None:
 
     op.create_table(
         "projections",
-        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=120), nullable=False),
         sa.Column("applied", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_projections")),
     )
