@@ -24,6 +24,7 @@ from agents.remember import turn_of
 from agents.retrieve import document_filter, moment
 from agents.state import TOP_K, Context, State
 from graphs.at_once import Answered, AtOnce
+from graphs.chain import merged
 from graphs.followups import FollowUps
 from graphs.step import watcher
 from graphs.wiring import graph_of, known_of, nodes_of, now
@@ -139,6 +140,8 @@ class _Progress:
             self._token(str(event.get("text", "")))
         elif event.get("type") == "step":
             self.run.publish("step", **{key: value for key, value in event.items() if key != "type"})
+        elif event.get("type") == "changes":
+            self.state = merged(self.state, event["changes"])
 
     def written(self) -> State:
         """With the text as far as it has come, where no node has settled the answer yet."""

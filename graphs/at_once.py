@@ -6,21 +6,17 @@ a search or the answer of another run to be looked at goes through the graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from langgraph.runtime import Runtime
 
 from agents.cache import AtHand, FromCache
-from agents.state import Context, State, appended, best_of, each_once, summed
+from agents.state import Context, State
+from graphs.chain import merged
 from graphs.rag import Nodes
 from graphs.step import Scopes, Step
-
-_REDUCERS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "found": best_of, "notes": each_once, "timings": summed, "steps": appended,
-}  # fmt: skip
-_NOTHING: Mapping[str, Any] = {"found": [], "notes": [], "timings": {}, "steps": []}
 
 
 @dataclass(frozen=True)
@@ -51,14 +47,6 @@ class AtOnce:
         if not state.get("cached"):
             return None
         return Answered(merged(state, await self.remember(state, runtime)), events)
-
-
-def merged(state: State, changes: Mapping[str, Any]) -> State:
-    """What LangGraph makes of the keys that a node changed."""
-    reduced = {
-        key: reduce(state.get(key, _NOTHING[key]), changes[key]) for key, reduce in _REDUCERS.items() if key in changes
-    }
-    return cast(State, {**state, **changes, **reduced})
 
 
 def at_once(nodes: Nodes, kept: FromCache, scopes: Scopes) -> AtOnce:

@@ -27,7 +27,7 @@ def rag(config: RunnableConfig) -> Any:
 def _compiled(services: Services) -> Any:
     if id(services) not in _made:
         _made.clear()
-        _made[id(services)] = graph_of(services).compile(name="rag")
+        _made[id(services)] = graph_of(services, joined=False).compile(name="rag")
     return _made[id(services)]
 
 

@@ -22,8 +22,8 @@ Scopes = Callable[[Context], Awaitable[Scope]]
 
 Tell = Callable[[Mapping[str, Any]], None]
 watcher: ContextVar[Tell | None] = ContextVar("watcher", default=None)
-"""Who is told of steps and tokens at once. Without one they go to LangGraph's stream of custom events, where each costs
-a call across threads and a turn of the event loop."""
+"""Who is told of steps, tokens and changed keys at once. Without one, steps and tokens go to LangGraph's stream of
+custom events, where each costs a call across threads and a turn of the event loop."""
 
 _REDUCED: Mapping[str, Any] = {"found": [], "notes": [], "timings": {}, "steps": []}
 _FRESH: Mapping[str, Any] = {
@@ -60,7 +60,10 @@ class Step:
         telemetry.NODE_SECONDS.labels(self.name).observe(took)
         event = _event(self.name, "end", changes, round(took * 1000, 3))
         tell(event)
-        return self._with_step(changes, event)
+        changes = self._with_step(changes, event)
+        if watcher.get() is not None:
+            tell({"type": "changes", "changes": changes})
+        return changes
 
     async def _resolved(self, runtime: Runtime[Context], tell: Tell) -> Runtime[Context]:
         context = runtime.context or Context()

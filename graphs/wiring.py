@@ -39,8 +39,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def graph_of(services: Services, nodes: Nodes | None = None) -> Graph:
-    return build(nodes or nodes_of(services), _visible(services), rewrites=services.settings.chat.rewrites)
+def graph_of(services: Services, nodes: Nodes | None = None, *, joined: bool = True) -> Graph:
+    rewrites = services.settings.chat.rewrites
+    return build(nodes or nodes_of(services), _visible(services), rewrites=rewrites, joined=joined)
 
 
 def known_of(services: Services, nodes: Nodes) -> AtOnce:

@@ -251,11 +251,11 @@ class World:
             remember=Remember(self.conversations),
         )
 
-    def compiled(self) -> Any:
+    def compiled(self, *, joined: bool = True) -> Any:
         async def everything(context: Context) -> Scope:
             return Scope(context.user)
 
-        return build(self.nodes(), everything, rewrites=self.settings.rewrites).compile()
+        return build(self.nodes(), everything, rewrites=self.settings.rewrites, joined=joined).compile()
 
     def answering(self) -> Answering:
         async def everything(context: Context) -> Scope:
