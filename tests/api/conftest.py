@@ -36,6 +36,13 @@ class NoRecalls:
         return {}
 
 
+class NoGraphSize:
+    """Nothing is counted."""
+
+    async def tell(self) -> None:
+        return None
+
+
 @asynccontextmanager
 async def closed(_app: FastAPI) -> AsyncGenerator[None]:
     yield
@@ -47,6 +54,7 @@ def served(*, answering: Any = None, settings: Settings | None = None, **service
     app = create_app(lifespan=closed)
     configure(app, settings)
     fakes = {"settings": settings, "catalogue": FakeCatalogue(), "recalls": NoRecalls()}
+    fakes |= {"graph_size": NoGraphSize()}
     app.state.services = SimpleNamespace(**{**fakes, **services})
     app.state.answering = answering
     return app
