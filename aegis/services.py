@@ -52,11 +52,13 @@ if TYPE_CHECKING:
     from memory.facts import Neighbourhoods
     from memory.facts.audit import Auditor
     from memory.facts.conflicts import Conflicts
+    from memory.facts.consolidation import Consolidation
     from memory.facts.control import FactControl
     from memory.facts.neo4j import Neo4jGraph
     from memory.facts.projection import GraphProjection
     from memory.facts.size import GraphSize
     from memory.facts.store import FactStore
+    from memory.facts.summaries import Summaries
     from memory.reading.reader import ModelReader
     from memory.recalls import AnswerRecalls
     from memory.standing import StandingQuestions
@@ -100,6 +102,8 @@ class Services:
     auditor: Auditor
     graph_size: GraphSize
     reading: ModelReader
+    consolidation: Consolidation
+    summaries: Summaries
     eraser: Eraser
     neighbourhoods: Neighbourhoods
     conversations: TieredConversations
@@ -255,6 +259,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     from memory.facts.learning import Learner
     from memory.facts.size import GraphSize
     from memory.facts.store import FactStore
+    from memory.facts.summaries import Summaries
     from memory.recalls import AnswerRecalls
     from memory.standing import StandingQuestions
     from retrieval.blobs import blobs_at
@@ -341,6 +346,8 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         auditor=Auditor(database, catalogue),
         graph_size=GraphSize(database),
         reading=reading,
+        consolidation=await _consolidating(settings, database, outbox, catalogue, leases, stack),
+        summaries=Summaries(database, catalogue),
         eraser=eraser,
         neighbourhoods=_neighbourhoods(graph, database, catalogue),
         conversations=conversations,
@@ -476,6 +483,23 @@ async def _open_ingestion(
         await place.filling.rebuild(reason)
 
     return intake, Eraser(database, publisher, versions, blobs, rebuild, tell, others)
+
+
+async def _consolidating(
+    settings: Settings,
+    database: Database,
+    outbox: Outbox,
+    catalogue: Catalogue,
+    leases: Leases | None,
+    stack: AsyncExitStack,
+) -> Consolidation:
+    from memory.facts.consolidation import Consolidation
+
+    hour = settings.memory.consolidate_at if settings.memory.consolidate else None
+    consolidation = Consolidation(database, outbox, catalogue, leases, _now, hour)
+    stack.push_async_callback(consolidation.aclose)
+    stack.push_async_callback(_cancelled, asyncio.create_task(consolidation.run(), name="consolidation"))
+    return consolidation
 
 
 async def _open_caller(settings: Settings, stack: AsyncExitStack) -> Caller | None:

@@ -318,6 +318,13 @@ class ChatSettings(Section):
     deadline: float = Field(default=300, gt=0, description="Seconds a whole answer may take, searching included.")
 
 
+class MemorySettings(Section):
+    consolidate: bool = Field(
+        default=True, description="Once a day merge duplicate entities, remove what belongs to nothing, summarise."
+    )
+    consolidate_at: int = Field(default=3, ge=0, le=23, description="The hour of it, UTC; missed, it is made up for.")
+
+
 class AnswerCacheSettings(Section):
     enabled: bool = Field(default=True, description="Serve answers again where asking again would find the same.")
     limit: int = Field(default=10_000, ge=100, description="Cached answers at most, the oldest going first.")
@@ -393,6 +400,7 @@ class Settings(BaseSettings):
     ingestion: IngestionSettings = IngestionSettings()
     extraction: ExtractionSettings = ExtractionSettings()
     chat: ChatSettings = ChatSettings()
+    memory: MemorySettings = MemorySettings()
     answer_cache: AnswerCacheSettings = AnswerCacheSettings()
     admission: AdmissionSettings = AdmissionSettings()
 

@@ -22,7 +22,9 @@ from memory.conversations import Conversations
 from memory.facts import Facts, Neighbourhoods
 from memory.facts.audit import Auditor
 from memory.facts.conflicts import Conflicts
+from memory.facts.consolidation import Consolidation
 from memory.facts.control import FactControl
+from memory.facts.summaries import Summaries
 from memory.reading.reader import ModelReader
 from memory.recalls import AnswerRecalls
 from memory.standing import StandingQuestions
@@ -127,6 +129,14 @@ async def auditor(connection: HTTPConnection) -> Auditor:
 
 async def reading(connection: HTTPConnection) -> ModelReader:
     return _services(connection).reading
+
+
+async def consolidation(connection: HTTPConnection) -> Consolidation:
+    return _services(connection).consolidation
+
+
+async def summaries(connection: HTTPConnection) -> Summaries:
+    return _services(connection).summaries
 
 
 async def neighbourhoods(connection: HTTPConnection) -> Neighbourhoods:

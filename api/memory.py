@@ -20,6 +20,7 @@ from api.schemas import (
     ChangeAnswer,
     ChangesAnswer,
     ConflictsAnswer,
+    ConsolidationAnswer,
     ExtractionAnswer,
     FactAnswer,
     FactBody,
@@ -31,9 +32,12 @@ from api.schemas import (
 )
 from memory.facts import Entity, Fact, Facts, Neighbourhoods
 from memory.facts.audit import Auditor
-from memory.facts.conflicts import Conflict, Conflicts, told
+from memory.facts.conflicts import Conflict, Conflicts
+from memory.facts.conflicts import told as told_of
+from memory.facts.consolidation import Consolidation, Run
 from memory.facts.control import UNSET, Correction, FactControl
 from memory.facts.history import Change
+from memory.facts.summaries import Summaries
 from memory.reading.reader import ModelReader, Status
 from retrieval.catalogue import Catalogue
 from retrieval.ingestion import Ingestion
@@ -46,6 +50,7 @@ NeighbourhoodsOf = Annotated[Neighbourhoods, Depends(deps.neighbourhoods)]
 ControlOf = Annotated[FactControl, Depends(deps.fact_control)]
 CatalogueOf = Annotated[Catalogue, Depends(deps.catalogue)]
 ReadingOf = Annotated[ModelReader, Depends(deps.reading)]
+ConsolidationOf = Annotated[Consolidation, Depends(deps.consolidation)]
 EntityName = Annotated[str, Query(min_length=1, max_length=200)]
 
 
@@ -182,12 +187,33 @@ async def undo(change_id: deps.Id, scope: deps.ScopeOf, control: ControlOf) -> R
     return Json(_change(await control.undo(scope, change_id)))
 
 
+@router.post("/consolidate", status_code=202, response_model=ConsolidationAnswer)
+async def consolidate(_scope: deps.ScopeOf, consolidation: ConsolidationOf) -> Response:
+    """Merge duplicate entities, take out what belongs to nothing, summarise: what is done each night, now."""
+    return Json(_consolidation(await consolidation.start(), running=True), 202)
+
+
+@router.get("/consolidate", response_model=ConsolidationAnswer)
+async def consolidated(_scope: deps.ScopeOf, consolidation: ConsolidationOf) -> Response:
+    """How far it is, or how the last one ended."""
+    return Json(_consolidation(await consolidation.last(), running=consolidation.running))
+
+
+def _consolidation(run: Run | None, *, running: bool) -> dict[str, Any]:
+    counts = ("merged", "pruned", "summarised")
+    if run is None:
+        return {"running": running, "phase": None, "started_at": None, "ended_at": None, **dict.fromkeys(counts, 0)}
+    shown = {name: getattr(run, name) for name in ("phase", "started_at", "ended_at", *counts)}
+    return {"running": running and run.ended_at is None, **shown}
+
+
 @router.get("/graph", response_model=NeighbourhoodAnswer)
 async def graph(
     entity: EntityName,
     scope: deps.ScopeOf,
     facts: FactsOf,
     neighbourhoods: NeighbourhoodsOf,
+    summaries: Annotated[Summaries, Depends(deps.summaries)],
     to: Annotated[str | None, Query(min_length=1, max_length=200, description="Find a path to this entity")] = None,
     hops: Annotated[int, Query(ge=1, le=4)] = 1,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -199,11 +225,13 @@ async def graph(
     else:
         end = await _named(facts, scope, to)
         found = await neighbourhoods.path(scope, start[0].id, end[0].id, hops=hops if hops > 1 else 4)
+    told = await summaries.of(scope, [start[0].id])
     return Json(
         {
             "entities": [_entity(one) for one in found.entities],
             "facts": [_fact(one) for one in found.facts],
             "path": list(found.path),
+            "summary": told.get(start[0].id, ""),
         }
     )
 
@@ -228,7 +256,7 @@ def _correction(body: FactBody) -> Correction:
 
 def _conflict(conflict: Conflict) -> dict[str, Any]:
     named = {"subject": conflict.subject.name, "subject_id": conflict.subject.id, "relation": conflict.relation}
-    return {**named, "told": told(conflict), "claims": [_fact(fact) for fact in conflict.claims]}
+    return {**named, "told": told_of(conflict), "claims": [_fact(fact) for fact in conflict.claims]}
 
 
 def _extraction(status: Status) -> dict[str, Any]:

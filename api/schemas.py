@@ -662,11 +662,12 @@ class ExtractionAnswer(Answer):
 
 
 class ChangeAnswer(Answer):
-    """`other_id`: the fact that replaced this one. `by`: a user, or `rule`."""
+    """`other_id`: the fact that replaced this one. `by`: a user, or `rule`. Of what was merged or pruned the ids are
+    those of entities."""
 
     id: str
     fact_id: str
-    kind: Literal["superseded", "corrected", "forbidden", "confirmed", "merged", "restored"]
+    kind: Literal["superseded", "corrected", "forbidden", "confirmed", "merged", "pruned", "restored"]
     other_id: str
     reason: str
     by: str
@@ -696,11 +697,26 @@ class MemorySearchAnswer(Answer):
 
 
 class NeighbourhoodAnswer(Answer):
-    """`path` holds entity ids in order when a path was asked for."""
+    """`path` holds entity ids in order when a path was asked for; `summary` what is known of the entity, in the
+    sentences that say most, once a consolidation has chosen them."""
 
     entities: list[EntityAnswer]
     facts: list[FactAnswer]
     path: list[str]
+    summary: str = ""
+
+
+class ConsolidationAnswer(Answer):
+    """The last one, or the one under way. `merged` and `pruned` entities are listed with the changes; `summarised`: of
+    how many entities the summary changed."""
+
+    running: bool
+    phase: Literal["merge", "prune", "summarise", "done"] | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    merged: int
+    pruned: int
+    summarised: int
 
 
 class FactsAnswer(Answer):

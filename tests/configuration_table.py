@@ -124,6 +124,7 @@ class Heading(Enum):
     ingestion = "Ingestion"
     extraction = "Reading by a model"
     chat = "Chat"
+    memory = "Graph memory"
     answer_cache = "Answer cache"
     admission = "Admission: how much at a time"
 

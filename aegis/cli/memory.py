@@ -124,6 +124,41 @@ def extraction(
 
 
 @app.command()
+def consolidate(as_json: AsJson = False) -> None:
+    """Merge duplicate entities, take out what belongs to nothing, summarise: what is done each night, now."""
+    import asyncio
+
+    from rich.progress import Progress
+
+    from aegis.cli.client import call, run
+    from aegis.cli.output import errors
+
+    async def work(client: httpx.AsyncClient) -> Any:
+        state = await call(client, "POST", "/api/v1/memory/consolidate")
+        with Progress(console=errors, disable=as_json) as progress:
+            bar = progress.add_task("Consolidating", total=None)
+            while state["running"]:
+                await asyncio.sleep(0.2)
+                state = await call(client, "GET", "/api/v1/memory/consolidate")
+                progress.update(bar, description=f"Consolidating: {state['phase']}")
+        return state
+
+    found = run("memory consolidate", work)
+    rows = [("duplicates merged", found["merged"]), ("entities that belonged to nothing", found["pruned"])]
+    rows += [("summaries renewed", found["summarised"]), ("each can be undone", "aegis memory history")]
+    _show(found, as_json, ("", ""), rows)
+
+
+@app.command()
+def about(name: Annotated[str, typer.Argument(help="Name of an entity.")], as_json: AsJson = False) -> None:
+    """What is known of an entity: its summary, and the facts around it."""
+    found = asked("memory about", "GET", "/graph", params={"entity": name})
+    if found["summary"] and not as_json:
+        print(found["summary"] + "\n")
+    _show_facts(found, as_json)
+
+
+@app.command()
 def history(
     fact: Annotated[str | None, typer.Option(help="Changes of this fact only.")] = None, as_json: AsJson = False
 ) -> None:

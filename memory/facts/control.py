@@ -19,7 +19,9 @@ from aegis.database.outbox import Outbox
 from aegis.errors import Conflict, Forbidden, InvalidInput, NotFound
 from aegis.scope import Scope, derived_id
 from memory.facts import Fact
+from memory.facts.consolidation import put_back as unprune
 from memory.facts.history import Change, Kind, put_back, record, reopen, withdraw
+from memory.facts.merging import separate
 from memory.facts.rows import insert_new, tell_graph
 from memory.facts.store import FactStore
 from memory.facts.tables import NAME_LENGTH, changes, entities, evidence, facts, mentions
@@ -172,6 +174,10 @@ async def _undo(connection: AsyncConnection, row: RowMapping) -> None:
         if (await connection.execute(there)).first() is not None:
             await withdraw(connection, row["other_id"])
         await put_back(connection, row["before"])
+    elif row["kind"] == "merged":
+        await separate(connection, row["fact_id"])
+    elif row["kind"] == "pruned":
+        await unprune(connection, row["before"])
     else:
         before = {name: value for name, value in row["before"].items() if name != "fact"}
         await reopen(connection, row["fact_id"], before)

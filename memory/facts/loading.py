@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.scope import Span
 from memory.facts import Entity, Evidence, Fact
+from memory.facts.merging import all_of, read_as
 from memory.facts.rows import batches
 from memory.facts.tables import aliases, entities, episodes, evidence, facts
 from memory.facts.visibility import mentioned, shown, stated
@@ -34,19 +35,22 @@ async def load_facts(
     mine = func.coalesce(facts.c.group_id, "").in_(group_ids)  # or SQLite reads the whole group by its index
     query = select(facts).where(mine, condition, seen).order_by(facts.c.id)
     rows = list((await connection.execute(query.limit(limit))).mappings())
-    ends = await load_entities(connection, {row[end] for row in rows for end in ("source_id", "target_id")})
+    ends = await load_entities(connection, {row[end] for row in rows for end in ("source_id", "target_id")}, epoch)
     proofs = await _evidence(connection, [row["id"] for row in rows], epoch)
     return [
         _fact(row, ends, proofs[row["id"]]) for row in rows if row["source_id"] in ends and row["target_id"] in ends
     ]
 
 
-async def load_entities(connection: AsyncConnection, ids: Iterable[str]) -> dict[str, Entity]:
+async def load_entities(connection: AsyncConnection, ids: Iterable[str], epoch: int) -> dict[str, Entity]:
+    """By the ids asked for; one that is read as another is that other, where it is seen."""
+    wanted = sorted(ids)
+    others = await read_as(connection, wanted, epoch)
     found: dict[str, Entity] = {}
-    for part in batches(sorted(ids)):
+    for part in batches(sorted({*wanted, *others.values()})):
         query = select(entities.c.id, entities.c.name, entities.c.labels).where(entities.c.id.in_(part))
         found |= {row[0]: Entity(row[0], row[1], tuple(row[2])) for row in await connection.execute(query)}
-    return found
+    return {each: found[shown] for each in wanted if (shown := others.get(each, each)) in found}
 
 
 async def _evidence(connection: AsyncConnection, ids: Sequence[str], epoch: int) -> dict[str, list[RowMapping]]:
@@ -99,7 +103,8 @@ def _proof(row: RowMapping, text: str) -> Evidence:
 
 
 async def named(connection: AsyncConnection, group_ids: Sequence[str], keys: Sequence[str], epoch: int) -> list[Entity]:
-    """Visible entities with one of these keys as name or alias; longer names first."""
+    """Visible entities with one of these keys as name or alias, longer names first; then those that are read as one
+    with them."""
     keys = [name for name in dict.fromkeys(keys) if name][:MAX_KEYS]
     if not keys:
         return []
@@ -112,4 +117,11 @@ async def named(connection: AsyncConnection, group_ids: Sequence[str], keys: Seq
         .order_by(func.length(entities.c.key).desc(), entities.c.id)
         .limit(MAX_NAMED)
     )
-    return [Entity(row[0], row[1], tuple(row[2])) for row in await connection.execute(query)]
+    found = [Entity(row[0], row[1], tuple(row[2])) for row in await connection.execute(query)]
+    ids = {entity.id for entity in found}
+    if further := sorted(await all_of(connection, ids) - ids)[:MAX_NAMED]:
+        query = select(entities.c.id, entities.c.name, entities.c.labels).where(
+            entities.c.id.in_(further), mentioned(epoch)
+        )
+        found += [Entity(row[0], row[1], tuple(row[2])) for row in await connection.execute(query)]
+    return found

@@ -11,6 +11,7 @@ from aegis.database import Database
 from aegis.scope import Scope
 from memory.facts import Entity, Fact, Neighbourhood
 from memory.facts.loading import load_entities, load_facts
+from memory.facts.merging import all_of, read_as
 from memory.facts.rows import batches
 from memory.facts.tables import entities, facts
 from memory.facts.visibility import Epoch, groups_of, mentioned, stated
@@ -34,16 +35,17 @@ class RelationalNeighbourhoods:
         async with self._database.read() as connection:
             starts = await _visible(connection, scope, at, entity_ids)
             found: dict[str, Fact] = {}
-            reached, frontier = set(starts), set(starts)
+            reached = frontier = {entity.id for entity in starts.values()}
             for _ in range(min(hops, MAX_HOPS)):
                 if not frontier or len(found) >= limit:
                     break
-                ends = or_(facts.c.source_id.in_(frontier), facts.c.target_id.in_(frontier))
+                near_ids = await all_of(connection, frontier)
+                ends = or_(facts.c.source_id.in_(near_ids), facts.c.target_id.in_(near_ids))
                 wanted = and_(ends, facts.c.expired_at.is_(None), facts.c.id.not_in(found))
                 near = await load_facts(connection, groups_of(scope), at, wanted, limit=limit - len(found))
                 found |= {fact.id: fact for fact in near}
                 frontier = {end.id for fact in near for end in (fact.source, fact.target)} - reached
-                reached |= frontier
+                reached = reached | frontier
         return neighbourhood(starts.values(), list(found.values()))
 
     async def path(self, scope: Scope, start: str, end: str, *, hops: int = 4) -> Neighbourhood:
@@ -52,6 +54,7 @@ class RelationalNeighbourhoods:
             starts = await _visible(connection, scope, at, [start, end])
             if start not in starts or end not in starts:
                 return Neighbourhood((), ())
+            start, end = starts[start].id, starts[end].id
             came = await _walk(connection, scope, at, start, end, min(hops, MAX_HOPS))
             if end not in came:
                 return Neighbourhood((), ())
@@ -63,9 +66,10 @@ class RelationalNeighbourhoods:
         found = {fact.id: fact for fact in await self.visible(scope, fact_ids)}
         if len(found) < len(set(fact_ids)):
             return Neighbourhood((), ())
+        at = await self._epoch.epoch()
         async with self._database.read() as connection:
-            first = await load_entities(connection, [start])
-        ids = [start]
+            first = await load_entities(connection, [start], at)
+        ids = [first[start].id]
         for identifier in fact_ids:
             fact = found[identifier]
             ids.append(fact.target.id if fact.source.id == ids[-1] else fact.source.id)
@@ -83,7 +87,7 @@ class RelationalNeighbourhoods:
         return [found[identifier] for identifier in dict.fromkeys(fact_ids) if identifier in found]
 
     async def entities(self, scope: Scope, ids: Sequence[str]) -> list[Entity]:
-        """Those of these entities that the scope sees."""
+        """Those of these entities that the scope sees, each as what it is read as."""
         at = await self._epoch.epoch()
         async with self._database.read() as connection:
             return list((await _visible(connection, scope, at, ids)).values())
@@ -102,7 +106,7 @@ async def _visible(connection: AsyncConnection, scope: Scope, epoch: int, ids: S
     for part in batches(ids):
         wanted = and_(entities.c.id.in_(part), entities.c.group_id.in_(groups_of(scope)), mentioned(epoch))
         seen |= {row[0] for row in await connection.execute(select(entities.c.id).where(wanted))}
-    found = await load_entities(connection, seen)
+    found = await load_entities(connection, seen, epoch)
     return {identifier: found[identifier] for identifier in ids if identifier in found}
 
 
@@ -127,7 +131,7 @@ async def _walk(
 
 async def _steps(connection: AsyncConnection, scope: Scope, epoch: int, frontier: Sequence[str]) -> list[_Step]:
     found: list[_Step] = []
-    for part in batches(sorted(frontier)):
+    for part in batches(sorted(await all_of(connection, frontier))):
         query = (
             select(facts.c.id, facts.c.source_id, facts.c.target_id)
             .where(
@@ -140,7 +144,8 @@ async def _steps(connection: AsyncConnection, scope: Scope, epoch: int, frontier
             .limit(MAX_STEP)
         )
         found += [(row[0], row[1], row[2]) for row in await connection.execute(query)]
-    return found
+    others = await read_as(connection, {end for _, *ends in found for end in ends}, epoch)
+    return [(fact, others.get(source, source), others.get(target, target)) for fact, source, target in found]
 
 
 def _steps_back(came: dict[str, tuple[str, str]], start: str, end: str) -> list[tuple[str, str]]:

@@ -28,6 +28,7 @@ from aegis.scope import Scope
 from aegis.settings import Neo4jSettings
 from memory.facts import Neighbourhood
 from memory.facts.driver import GraphitiEmbedder
+from memory.facts.merging import read_as
 from memory.facts.neighbourhoods import MAX_HOPS, RelationalNeighbourhoods, neighbourhood
 from memory.facts.objects import load_nodes, load_recorded_edges
 from memory.facts.rows import BATCH, TOPIC, batches, column
@@ -186,6 +187,7 @@ class Neo4jProjection:
                 ids = [record["id"] for record in records]
                 async with self._database.read() as connection:
                     kept = await column(connection, select(table.c.id).where(table.c.id.in_(ids)))
+                    kept = [each for each in kept if each not in await read_as(connection, ids)]
                 if gone := sorted(set(ids) - set(kept)):
                     await self._graph.ask(drop, ids=gone)
                 after = ids[-1]
@@ -199,6 +201,8 @@ class Neo4jProjection:
         await self._graph.prepare()
         named = _ids(rows, "entities") | _ids(rows, "gone_entities")
         stated = _ids(rows, "facts") | _ids(rows, "gone_facts")
+        for part in batches(sorted(_ids(rows, "moved_facts"))):  # or they would be drawn twice
+            await self._graph.ask(_DROP_FACTS, ids=part)
         for part in batches(sorted(named), 100):
             await self._entities(part)
         for part in batches(sorted(stated), 100):
@@ -206,22 +210,31 @@ class Neo4jProjection:
 
     async def _entities(self, ids: Sequence[str]) -> None:
         async with self._database.read() as connection:
-            nodes = await load_nodes(connection, entities.c.id.in_(ids))
+            others = await read_as(connection, ids)
+            nodes = await load_nodes(connection, entities.c.id.in_([each for each in ids if each not in others]))
         gone = sorted(set(ids) - {node.uuid for node in nodes})
         if gone:
             await self._graph.ask(_DROP_ENTITIES, ids=gone)
         await self._graph.save(nodes, [])
 
     async def _facts(self, ids: Sequence[str]) -> None:
-        """With the entities at their ends: the rows that name those may be in another batch."""
+        """With the entities at their ends, each as what it is read as: the rows that name those may be in another
+        batch."""
         async with self._database.read() as connection:
             edges = await load_recorded_edges(connection, facts.c.id.in_(ids))
-            ends = {end for edge in edges for end in (edge.source_node_uuid, edge.target_node_uuid)}
+            others = await read_as(connection, {end for edge in edges for end in _ends(edge)})
+            for edge in edges:
+                edge.source_node_uuid, edge.target_node_uuid = (others.get(end, end) for end in _ends(edge))
+            ends = {end for edge in edges for end in _ends(edge)}
             nodes = await load_nodes(connection, entities.c.id.in_(sorted(ends)))
         gone = sorted(set(ids) - {edge.uuid for edge in edges})
         if gone:
             await self._graph.ask(_DROP_FACTS, ids=gone)
         await self._graph.save(nodes, edges)
+
+
+def _ends(edge: Any) -> tuple[str, str]:
+    return edge.source_node_uuid, edge.target_node_uuid
 
 
 def _ids(rows: Sequence[OutboxRow], kind: str) -> set[str]:
@@ -251,8 +264,10 @@ class Neo4jNeighbourhoods:
         return neighbourhood(starts, found[:limit])
 
     async def path(self, scope: Scope, start: str, end: str, *, hops: int = 4) -> Neighbourhood:
-        if len(await self._tables.entities(scope, [start, end])) < 2:
+        ends = await self._tables.entities(scope, [start, end])
+        if len(ends) < 2:
             return Neighbourhood((), ())
+        start, end = ends[0].id, ends[1].id
         not_seen: list[str] = []
         query = _PATH.format(hops=min(max(hops, 1), MAX_HOPS))
         for _ in range(ATTEMPTS):

@@ -18,7 +18,7 @@ from aegis.database.outbox import Outbox, outbox
 from aegis.errors import AegisError, Conflict
 from memory.facts.rows import TOPIC
 from memory.facts.store import project_again
-from memory.facts.tables import entities, facts
+from memory.facts.tables import entities, facts, merged
 from retrieval.projection import LOOKS, PATIENCE, Projection, Target
 
 CHECK_EVERY = 300.0  # seconds between comparisons while all goes well: a graph may come back empty
@@ -129,11 +129,11 @@ class GraphProjection(Projection):
 
     async def _expected(self) -> tuple[tuple[int, int], int]:
         """What the graph should hold, and the last outbox row that tells of it: both of one moment."""
-        counts = [select(func.count()).select_from(table) for table in (entities, facts)]
+        counts = [select(func.count()).select_from(table) for table in (entities, facts, merged)]
         last = select(func.coalesce(func.max(outbox.c.seq), 0)).where(outbox.c.topic == TOPIC)
         async with self._database.read() as connection:
             if connection.dialect.name == "postgresql":
                 await connection.execution_options(isolation_level="REPEATABLE READ")
             seq = int((await connection.execute(last)).scalar_one())
-            nodes, edges = [int((await connection.execute(count)).scalar_one()) for count in counts]
-        return (nodes, edges), seq
+            nodes, edges, others = [int((await connection.execute(count)).scalar_one()) for count in counts]
+        return (nodes - others, edges), seq

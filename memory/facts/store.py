@@ -14,7 +14,7 @@ from aegis.errors import IndexUnavailable, NotFound
 from aegis.scope import Scope
 from memory.facts import Entity, Fact, ScoredFact
 from memory.facts.index import FactIndex
-from memory.facts.loading import load_facts, named
+from memory.facts.loading import load_entities, load_facts, named
 from memory.facts.points import spoken
 from memory.facts.rows import PAYLOAD_IDS, batches, column, tell_graph
 from memory.facts.tables import entities, evidence, facts
@@ -119,8 +119,11 @@ class FactStore:
         return ranked
 
     async def entities_named(self, scope: Scope, names: Sequence[str]) -> list[Entity]:
+        at = await self._at(None)
         async with self._database.read() as connection:
-            return await named(connection, groups_of(scope), [key(name) for name in names], await self._at(None))
+            found = await named(connection, groups_of(scope), [key(name) for name in names], at)
+            shown = await load_entities(connection, [entity.id for entity in found], at)
+        return list({shown[entity.id].id: shown[entity.id] for entity in found}.values())
 
     async def fact(self, scope: Scope, fact_id: str) -> Fact:
         found = await self.facts(scope, [fact_id])

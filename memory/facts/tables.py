@@ -137,6 +137,41 @@ changes = Table(
     Index("ix_fact_changes_other", "other_id"),
 )
 
+merged = Table(
+    "merged_entities",
+    metadata,
+    Column("entity_id", String(36), primary_key=True),
+    Column("into_id", String(36), nullable=False, index=True),  # as which it is read; never one that is merged itself
+    Column("group_id", String(36), nullable=False, index=True),
+    Column("at", Timestamp, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What is known of an entity, by the facts that say it: their words are read where they stand, so that a summary never
+# says what a deleted or hidden source said.
+summaries = Table(
+    "entity_summaries",
+    metadata,
+    Column("entity_id", String(36), primary_key=True),
+    Column("group_id", String(36), nullable=False),
+    Column("fact_ids", JSON, nullable=False),
+    Column("at", Timestamp, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+consolidations = Table(
+    "consolidations",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("started_at", Timestamp, nullable=False, index=True),
+    Column("ended_at", Timestamp),
+    Column("phase", String(12), nullable=False),  # memory.facts.consolidation.Phase
+    Column("after", String(36), nullable=False),  # the last group or entity of the phase that is done
+    Column("merged", Integer, nullable=False),
+    Column("pruned", Integer, nullable=False),
+    Column("summarised", Integer, nullable=False),
+)
+
 refused = Table(
     "refused_facts",
     metadata,

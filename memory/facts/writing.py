@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.scope import derived_id, group_id
 from memory.extraction import Extract, FoundFact
+from memory.facts import merging
 from memory.facts.rows import batches, column, insert_new, tell_graph
 from memory.facts.tables import (
     NAME_LENGTH,
@@ -173,6 +174,7 @@ async def drop_unsupported(
         ~exists(select(1).where(facts.c.target_id == entities.c.id)),
     )
     forgotten = await _delete_where(connection, entities, entity_ids, unused)
+    await merging.forget(connection, forgotten)
     for part in batches(forgotten):
         await connection.execute(delete(aliases).where(aliases.c.entity_id.in_(part)))
     await tell_graph(connection, gone_facts=gone, gone_entities=forgotten)

@@ -67,12 +67,18 @@ async def test_facts(client_of: Open) -> None:
     assert FactsAnswer.model_validate_json(page.content).model_dump(mode="json") == page.json()
 
 
+class FakeSummaries:
+    async def of(self, scope: Scope, entity_ids: Sequence[str]) -> dict[str, str]:
+        return {identifier: f"All about {identifier}." for identifier in entity_ids}
+
+
 async def test_graph(client_of: Open) -> None:
-    client = await client_of(facts=FakeFacts(), neighbourhoods=FakeNeighbourhoods())
+    client = await client_of(facts=FakeFacts(), neighbourhoods=FakeNeighbourhoods(), summaries=FakeSummaries())
     around = await client.get(f"{URL}/graph", params={"entity": "aegis"})
     assert NeighbourhoodAnswer.model_validate_json(around.content).model_dump(mode="json") == around.json()
     path = await client.get(f"{URL}/graph", params={"entity": "aegis", "to": "Zeus"})
     assert path.json()["path"] == ["e1", "e2"]
+    assert around.json()["summary"] == "All about e1."
     assert (await client.get(f"{URL}/graph", params={"entity": "Hera"})).status_code == 404
     assert (await client.get(f"{URL}/graph", params={"entity": "Aegis", "to": "Hera"})).status_code == 404
     assert (await client.get(f"{URL}/graph", params={"entity": "Aegis", "hops": 4})).status_code == 503

@@ -93,6 +93,13 @@ def test_every_command_through_a_server(running: Site) -> None:
     assert running.json("search", "crates at Pier Seven")["hits"]
     assert running.json("ask", "What does the ledger of Alder Foundry list?")["answer"]
     assert "facts" in running.json("memory", "search", "Clara Dorn")
+    consolidated = running.json("memory", "consolidate")
+    assert (consolidated["phase"], consolidated["running"]) == ("done", False)
+    assert consolidated["summarised"] > 0
+    assert running.json("memory", "consolidate")["summarised"] == 0
+    firm = running.json("memory", "about", "Meridian Works")
+    assert firm["summary"]
+    assert all(f"{word}" in firm["summary"] for word in ("Meridian", "Works"))
     (job,) = running.json("jobs")["jobs"]
     assert len(running.json("jobs", job["job_id"])["reports"]) == 6
     assert running.json("jobs", job["job_id"], "--cancel")["state"] == "done"

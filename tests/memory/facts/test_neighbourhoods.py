@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ import pytest
 from aegis.database import Database
 from aegis.database.outbox import Outbox
 from aegis.errors import GraphUnavailable
-from aegis.scope import Scope
+from aegis.scope import DEFAULT_COLLECTION, Scope, group_id
 from aegis.settings import Neo4jSettings
 from memory.facts import Neighbourhood, Neighbourhoods
+from memory.facts.merging import merge, separate
 from memory.facts.neighbourhoods import RelationalNeighbourhoods
 from memory.facts.neo4j import Neo4jGraph, Neo4jNeighbourhoods, Neo4jProjection, open_neo4j
+from memory.facts.projection import GraphProjection
 from memory.facts.rows import TOPIC
 from memory.facts.store import FactStore, project_again
 from memory.facts.writing import GraphWriter
@@ -138,6 +141,36 @@ async def test_deletions_reach_the_graph(subject: Subject) -> None:
     await subject.settle()
     assert len((await subject.neighbourhoods.path(SCOPE, alpha, delta)).path) == 4
     assert "Omega Nine" not in names(await subject.neighbourhoods.around(SCOPE, [alpha]))
+
+
+async def test_entities_that_are_one_are_one_step(subject: Subject) -> None:
+    await subject.library.put("Chain", CHAIN)
+    await subject.library.put("Spelt", "BetaTwo owns Omega Nine.")
+    await subject.settle()
+    alpha, beta, other, omega = await subject.ids("Alpha One", "Beta Two", "BetaTwo", "Omega Nine")
+    assert (await subject.neighbourhoods.path(SCOPE, alpha, omega)).path == ()
+    async with subject.library.database.write() as connection:
+        await merge(connection, group_id("d", DEFAULT_COLLECTION), other, beta, datetime(2026, 1, 1, tzinfo=UTC))
+    await subject.settle()
+    assert (await subject.neighbourhoods.path(SCOPE, alpha, omega)).path == (alpha, beta, omega)
+    for start in (beta, other):
+        near = await subject.neighbourhoods.around(SCOPE, [start])
+        assert names(near) == ["Alpha One", "Beta Two", "Gamma Three", "Omega Nine"]
+        assert len(near.facts) == 3
+    async with subject.library.database.write() as connection:
+        await separate(connection, other)
+    await subject.settle()
+    assert (await subject.neighbourhoods.path(SCOPE, alpha, omega)).path == ()
+    assert names(await subject.neighbourhoods.around(SCOPE, [other])) == ["BetaTwo", "Omega Nine"]
+    if subject.projection is not None:
+        graph = GraphProjection(
+            subject.library.database, Outbox(subject.library.database), subject.projection, None, now
+        )
+        assert await graph.verify()
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 @pytest.mark.servers

@@ -33,6 +33,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("subject", "period", name=op.f("pk_budgets")),
     )
     op.create_table(
+        "consolidations",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("started_at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.Column("ended_at", aegis.database.schema.Timestamp(), nullable=True),
+        sa.Column("phase", sa.String(length=12), nullable=False),
+        sa.Column("after", sa.String(length=36), nullable=False),
+        sa.Column("merged", sa.Integer(), nullable=False),
+        sa.Column("pruned", sa.Integer(), nullable=False),
+        sa.Column("summarised", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_consolidations")),
+    )
+    with op.batch_alter_table("consolidations", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_consolidations_started_at"), ["started_at"], unique=False)
+
+    op.create_table(
         "conversations",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("owner", sa.String(length=120), nullable=False),
@@ -83,6 +98,15 @@ def upgrade() -> None:
     with op.batch_alter_table("entities", schema=None) as batch_op:
         batch_op.create_index("ix_entities_group_key", ["group_id", "key"], unique=False)
 
+    op.create_table(
+        "entity_summaries",
+        sa.Column("entity_id", sa.String(length=36), nullable=False),
+        sa.Column("group_id", sa.String(length=36), nullable=False),
+        sa.Column("fact_ids", sa.JSON(), nullable=False),
+        sa.Column("at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.PrimaryKeyConstraint("entity_id", name=op.f("pk_entity_summaries")),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "episodes",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -227,6 +251,19 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("mentions", schema=None) as batch_op:
         batch_op.create_index("ix_mentions_entity", ["entity_id"], unique=False)
+
+    op.create_table(
+        "merged_entities",
+        sa.Column("entity_id", sa.String(length=36), nullable=False),
+        sa.Column("into_id", sa.String(length=36), nullable=False),
+        sa.Column("group_id", sa.String(length=36), nullable=False),
+        sa.Column("at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.PrimaryKeyConstraint("entity_id", name=op.f("pk_merged_entities")),
+        sqlite_with_rowid=False,
+    )
+    with op.batch_alter_table("merged_entities", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_merged_entities_group_id"), ["group_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_merged_entities_into_id"), ["into_id"], unique=False)
 
     op.create_table(
         "outbox",
@@ -580,6 +617,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_outbox_topic"))
 
     op.drop_table("outbox")
+    with op.batch_alter_table("merged_entities", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_merged_entities_into_id"))
+        batch_op.drop_index(batch_op.f("ix_merged_entities_group_id"))
+
+    op.drop_table("merged_entities")
     with op.batch_alter_table("mentions", schema=None) as batch_op:
         batch_op.drop_index("ix_mentions_entity")
 
@@ -618,6 +660,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_episodes_group_valid")
 
     op.drop_table("episodes")
+    op.drop_table("entity_summaries")
     with op.batch_alter_table("entities", schema=None) as batch_op:
         batch_op.drop_index("ix_entities_group_key")
 
@@ -631,6 +674,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_conversations_owner_updated")
 
     op.drop_table("conversations")
+    with op.batch_alter_table("consolidations", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_consolidations_started_at"))
+
+    op.drop_table("consolidations")
     op.drop_table("budgets")
     with op.batch_alter_table("aliases", schema=None) as batch_op:
         batch_op.drop_index("ix_aliases_group_key")
