@@ -75,7 +75,7 @@ class FactPoints:
     topics: Sequence[str] = (TOPIC, VISIBILITY_TOPIC)
 
     def __init__(self, database: Database, store: Resettable, embedder: Embedder, encoder: KeywordEncoder) -> None:
-        self.name = f"facts:{embedder.name}"[:40]
+        self.name = f"facts:{embedder.name}"
         self.store = store
         self._database = database
         self._embedder = embedder

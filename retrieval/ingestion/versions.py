@@ -23,6 +23,7 @@ from aegis import telemetry
 from aegis.database import Database
 from aegis.database.outbox import Outbox, append
 from aegis.database.schema import insert_missing
+from aegis.errors import AegisError
 from aegis.scope import Span, chunk_id, text_hash, version_id
 from inference.paying import paid_by
 from retrieval.catalogue import NEVER, TEXT_PART, chunks, documents, embedded_text, embeddings, texts, versions
@@ -128,8 +129,12 @@ class Versions:
         while waiting:
             taken, waiting = waiting[: self.pace.size], waiting[self.pace.size :]
             step("embedding")
-            with paid_by(target.owner):
-                vectors = await self._embed(taken)
+            try:
+                with paid_by(target.owner):
+                    vectors = await self._embed(taken)
+            except AegisError:
+                await batch.flush()  # what was embedded before it is kept: somebody may have paid for it
+                raise
             step("writing")
             await batch.add(self._slice(version, taken, vectors), len(taken), taken)
         batch.ends.append(last)
@@ -259,6 +264,8 @@ class _Batch:
         self.weight += weight
 
     async def flush(self) -> None:
+        if not (self.works or self.ends):
+            return
         async with self.database.write() as connection:
             started = time.perf_counter()
             await self.hold(connection)
