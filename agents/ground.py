@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 from langgraph.runtime import Runtime
@@ -95,7 +96,7 @@ async def measure(question: str, passages: Sequence[Passage], embed: Embed) -> F
     if not found or not wanted.words:
         return None
     idf = rarity(candidate.words for candidate in found)
-    whole = [_words(passage) for passage in passages[:JUDGED]]
+    whole = [_words(passage.title, passage.heading, passage.text) for passage in passages[:JUDGED]]
     ranked = sorted(found, key=lambda c: -coverage(wanted.words, c.words | c.before, idf))
     in_passage = max(coverage(wanted.words, words, idf) for words in whole)
     return Features(
@@ -108,8 +109,9 @@ async def measure(question: str, passages: Sequence[Passage], embed: Embed) -> F
     )
 
 
-def _words(passage: Passage) -> frozenset[str]:
-    return frozenset(content_words(f"{passage.title} {passage.heading or ''} {passage.text}"))
+@lru_cache(maxsize=512)  # the next question reads some of them again
+def _words(title: str, heading: str | None, text: str) -> frozenset[str]:
+    return frozenset(content_words(f"{title} {heading or ''} {text}"))
 
 
 async def _nearest(question: str, head: Sequence[Candidate], embed: Embed) -> float:

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, Literal, cast, get_args
 
 from aegis import telemetry
@@ -190,7 +191,8 @@ class Answering:
         self._clock = clock
         self._tell = ended
         self._known = known
-        self._runs: dict[str, Run] = {}  # by turn, oldest first
+        self._runs: dict[str, Run] = {}  # by turn, oldest first, those that ended for a while
+        self._under_way: dict[str, Run] = {}  # by turn, oldest first
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -239,7 +241,7 @@ class Answering:
             if known is None:
                 await self._conversations.begin(scope, turn)
         except BaseException:
-            del self._runs[turn.id]
+            del self._runs[turn.id], self._under_way[turn.id]
             telemetry.RUNNING.dec()
             raise
         if known is not None:  # and its turn committed
@@ -254,12 +256,12 @@ class Answering:
     @property
     def busy(self) -> bool:
         """Whether a question is being answered."""
-        return any(not run.ended for run in self._runs.values())
+        return bool(self._under_way)
 
     def running(self, scope: Scope, conversation_id: str) -> Run | None:
         """The newest turn that this conversation is waiting for."""
-        for run in reversed(self._runs.values()):
-            if run.conversation_id == conversation_id and run.context.user == scope.user and not run.ended:
+        for run in reversed(self._under_way.values()):
+            if run.conversation_id == conversation_id and run.context.user == scope.user:
                 return run
         return None
 
@@ -273,7 +275,7 @@ class Answering:
     async def aclose(self) -> None:
         """Stop what runs, keeping what was written, and take no more."""
         self._closed = True
-        for run in self._runs.values():
+        for run in self._under_way.values():
             run.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
@@ -295,17 +297,19 @@ class Answering:
         if self._closed:
             raise Unavailable("The server is stopping; try again shortly.")
         self._sweep()
-        running = sum(not run.ended for run in self._runs.values())
+        running = len(self._under_way)
         if running >= self._settings.max_running:
             raise Overloaded(f"{running} questions are being answered already; try again in a few seconds.")
-        self._runs[run.turn_id] = run
+        self._runs[run.turn_id] = self._under_way[run.turn_id] = run
         telemetry.RUNNING.inc()
 
     def _sweep(self) -> None:
         """Forget the oldest runs that ended, beyond those kept for people who come back."""
-        ended = [turn_id for turn_id, run in self._runs.items() if run.ended]
-        for turn_id in ended[: max(0, len(ended) - KEEP_RUNS)]:
-            del self._runs[turn_id]
+        beyond = len(self._runs) - len(self._under_way) - KEEP_RUNS
+        if beyond > 0:
+            ended = (turn_id for turn_id, run in self._runs.items() if run.ended)
+            for turn_id in list(islice(ended, beyond)):
+                del self._runs[turn_id]
 
     async def _at_hand(self, run: Run) -> Answered | None:
         return None if self._known is None else await self._known(run.turn.question, run.context)
@@ -350,6 +354,7 @@ class Answering:
 
     def _end(self, run: Run) -> None:
         run.end()
+        del self._under_way[run.turn_id]
         telemetry.RUNNING.dec()
         asyncio.get_running_loop().call_later(KEEP_SECONDS, self._runs.pop, run.turn_id, None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 Kind = Literal["prose", "item", "row", "code", "heading"]
@@ -60,7 +61,12 @@ class _Line:
 
 def sentences(text: str) -> list[Sentence]:
     """In order, never overlapping. Headings are returned as such; blank lines and rules are not."""
-    return [sentence for sentence in _blocks(text) if sentence.end > sentence.start]
+    return list(_sentences(text))
+
+
+@lru_cache(maxsize=512)  # whoever judges, writes and verifies reads the same passages
+def _sentences(text: str) -> tuple[Sentence, ...]:
+    return tuple(sentence for sentence in _blocks(text) if sentence.end > sentence.start)
 
 
 def _blocks(text: str) -> Iterator[Sentence]:

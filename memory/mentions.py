@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import bindparam, select
 
 from aegis.database import Database
 from aegis.scope import Scope
@@ -38,6 +38,15 @@ _NAMES = (
     select(mentions.c.episode_id, entities.c.key)
     .join(entities, entities.c.id == mentions.c.entity_id)
     .where(mentions.c.episode_id.in_(bindparam("chunks", expanding=True)))
+)
+
+_HOMES = (
+    select(homes.c.key, homes.c.chunk_id, documents.c.tags)
+    .join(versions, versions.c.id == homes.c.version_id)
+    .join(documents, documents.c.id == versions.c.document_id)
+    .where(homes.c.collection.in_(bindparam("collections", expanding=True)))
+    .where(homes.c.key.in_(bindparam("names", expanding=True)), visible_at(bindparam("epoch")))
+    .order_by(homes.c.key, homes.c.chunk_id)
 )
 
 
@@ -138,15 +147,10 @@ class MentionFollower:
         keys = list(dict.fromkeys(names))[:MAX_NAMES]
         if not keys:
             return {}
-        query = (
-            select(homes.c.key, homes.c.chunk_id, documents.c.tags)
-            .join(versions, versions.c.id == homes.c.version_id)
-            .join(documents, documents.c.id == versions.c.document_id)
-            .where(homes.c.collection.in_(eyes.scope.collections), homes.c.key.in_(keys), eyes.condition())
-            .order_by(homes.c.key, homes.c.chunk_id)
-        )
+        query = _HOMES.where(*eyes.conditions())
+        given = {"collections": list(eyes.scope.collections), "names": keys, "epoch": eyes.epoch}
         found: dict[str, list[str]] = {}
-        for name, identifier, tags in await self.database.look(lambda c: c.execute(query).all()):
+        for name, identifier, tags in await self.database.look(lambda c: c.execute(query, given).all()):
             if set(eyes.filter.tags) <= set(tags):
                 found.setdefault(name, []).append(identifier)
         return {name: ids for name, ids in found.items() if len(ids) <= MAX_HOMES}
@@ -182,9 +186,9 @@ class _Eyes:
     epoch: int
     filter: DocumentFilter
 
-    def condition(self) -> Any:
+    def conditions(self) -> list[Any]:
         """All of the filter but the tags, which are a JSON list."""
-        wanted = [visible_at(self.epoch)]
+        wanted: list[Any] = []
         if self.filter.source is not None:
             wanted.append(documents.c.source == self.filter.source)
         if self.filter.type is not None:
@@ -193,7 +197,7 @@ class _Eyes:
             wanted.append(versions.c.dated >= self.filter.date_from)
         if self.filter.date_to is not None:
             wanted.append(versions.c.dated <= self.filter.date_to)
-        return and_(*wanted)
+        return wanted
 
 
 def _normalised(hits: Iterable[Hit]) -> list[Hit]:

@@ -235,8 +235,9 @@ class SqlConversations:
         if version is not None:
             return version
         new = {"id": turn.conversation_id, "owner": scope.user, "title": title_of(turn.question) or "..."}
-        rest = {"created_at": now, "updated_at": now, "version": 0, "summary": "", "summed": 0}
-        connection.execute(insert_missing(conversations, connection.dialect.name), new | rest)
+        rest = {"created_at": now, "updated_at": now, "version": more, "summary": "", "summed": 0}
+        if connection.execute(insert_missing(conversations, connection.dialect.name), new | rest).rowcount == 1:
+            return more
         version = connection.execute(_TOUCH, given).scalar_one_or_none()
         if version is None:
             raise _no_conversation(turn.conversation_id)

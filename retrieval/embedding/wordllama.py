@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from retrieval.embedding.vectors import unit
 from retrieval.store import Dense
 
 WIDTH = 256  # of the packaged weights
-FEW = 8  # texts of a question or a turn, .04 ms each: cheaper than a thread
+FEW = 32  # texts of a question or a turn, .04 ms each: cheaper than a thread, which waits for the interpreter, too
+ASKED = 256  # questions whose vectors are kept: a turn asks for that of its question five times
 BATCH = 32  # texts embedded in one go: about 10 ms, so that nobody waits long for the interpreter
 
 
@@ -25,6 +27,7 @@ class WordLlamaEmbedder:
         self._model = model
         self._turn = turn
         self._unpadded: Any = None
+        self._asked = lru_cache(maxsize=ASKED)(self._one)
         self.dimensions = WIDTH if turn is None else turn.shape[1]
         self.name = f"wordllama-{self.dimensions}"
 
@@ -38,18 +41,35 @@ class WordLlamaEmbedder:
         return np.concatenate(parts) if parts else np.empty((0, self.dimensions), np.float32)
 
     async def embed_query(self, text: str) -> Dense:
-        return self.embed_now([text])[0]
+        return self._asked(text)
 
     def embed_now(self, texts: Sequence[str]) -> Dense:
-        vectors = unit(self._model.embed(list(texts)))
-        return vectors if self._turn is None else vectors @ self._turn
+        """The model's own `embed` pads all texts to the longest, and takes a quarter longer."""
+        if len(texts) == 1:
+            return self._asked(texts[0])[None]
+        return self._turned(unit(self._sums(texts)))
 
     def word_vectors(self, words: Sequence[str]) -> Dense:
         """Shape (len(words), 256): the sum of each word's token vectors, whose length tells how much the word says."""
-        table = self._model.embedding
-        encoded = self._tokenizer().encode_batch(list(words), add_special_tokens=False)
-        sums = [table[each.ids].sum(axis=0) if each.ids else np.zeros(WIDTH) for each in encoded]
-        return np.asarray(sums, dtype=np.float32)
+        return self._sums(words)
+
+    def _one(self, text: str) -> Dense:
+        vector = self._turned(unit(self._sums([text])))[0]
+        vector.flags.writeable = False  # it is kept
+        return vector
+
+    def _turned(self, vectors: Dense) -> Dense:
+        return vectors if self._turn is None else vectors @ self._turn
+
+    def _sums(self, texts: Sequence[str]) -> Dense:
+        """Of each text's token vectors; zeros for one without a token."""
+        found = [each.ids for each in self._tokenizer().encode_batch(list(texts), add_special_tokens=False)]
+        sizes = np.array([len(ids) for ids in found], np.intp)
+        sums = np.zeros((len(found), WIDTH), np.float32)
+        if sizes.any():
+            rows = self._model.embedding[np.fromiter(chain.from_iterable(found), np.intp, sizes.sum())]
+            sums[sizes > 0] = np.add.reduceat(rows, (np.cumsum(sizes) - sizes)[sizes > 0], axis=0)
+        return sums
 
     def _tokenizer(self) -> Any:
         """The model's own pads every word to the longest; this one shares its vocabulary (12 MB)."""
