@@ -87,6 +87,7 @@ async def searched(
     from memory.facts.driver import GraphitiEmbedder, WordReranker
 
     logging.getLogger("neo4j").setLevel(logging.ERROR)  # a warning for every property that no fact has yet
+    logging.getLogger("graphiti_core").setLevel(logging.CRITICAL)  # it makes its indexes side by side, some twice
     group = f"bench-{uuid4()}"
     graphiti = Graphiti(
         url, "", "", llm_client=no_model(), embedder=GraphitiEmbedder(embedder), cross_encoder=WordReranker()

@@ -9,7 +9,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from aegis.settings import EdgeSettings
+from aegis.database import open_database
+from aegis.facts import FOLDER as FACTS
+from aegis.settings import EdgeSettings, SQLiteSettings
+from memory.facts.points import FIELDS, FactPoints, fact_settings
+from retrieval.embedding.wordllama import open_wordllama
+from retrieval.keywords import KeywordEncoder
 from retrieval.store import Summary, checksum
 from retrieval.store.edge import open_edge
 
@@ -77,7 +82,27 @@ def faults(folder: Path) -> list[str]:
     connection.close()
     wanted = Summary(len(points), sum(checksum(*point) for point in points) % 2**64)
     seen = asyncio.run(_summary(folder))
-    return found if seen == wanted else [*found, f"the vector store holds {seen}, the relational store {wanted}"]
+    if seen != wanted:
+        found.append(f"the vector store holds {seen}, the relational store {wanted}")
+    return [*found, *faults_of_facts(folder)]
+
+
+def faults_of_facts(folder: Path) -> list[str]:
+    """Whether the index of facts and entities holds what the tables say, at the same epochs."""
+    seen, wanted = asyncio.run(_facts(folder))
+    return [] if seen == wanted else [f"the index of facts holds {seen}, the relational store {wanted}"]
+
+
+async def _facts(folder: Path) -> tuple[Summary, Summary]:
+    embedder, encoder = open_wordllama(), KeywordEncoder()
+    place = folder / FACTS / f"{embedder.name}+{encoder.name}"
+    async with (
+        open_database(SQLiteSettings(), folder) as database,
+        open_edge(fact_settings(EdgeSettings()), place, embedder.dimensions, fields=FIELDS) as store,
+    ):
+        assert store.was_reset is None, store.was_reset
+        wanted, _ = await FactPoints(database, store, embedder, encoder).expected()
+        return await store.summary(), wanted
 
 
 async def _summary(folder: Path) -> Summary:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -57,6 +59,43 @@ class Server:
         running, self.running = self.running, None
         if running is not None:
             running.__exit__(None, None, None)
+
+
+class Line:
+    """A line to a server, which breaks in the middle of the next question: what was asked never arrives."""
+
+    def __init__(self, port: int) -> None:
+        self._server = ("127.0.0.1", port)
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._door.getsockname()[1])
+        self.broken = threading.Event()  # something was asked, and is lost
+        self.breaks = False
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def close(self) -> None:
+        self._door.close()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._join, args=(self._door.accept()[0],), daemon=True).start()
+
+    def _join(self, caller: socket.socket) -> None:
+        with caller, contextlib.suppress(OSError), socket.create_connection(self._server) as server:
+            back = threading.Thread(target=self._carry, args=(server, caller), daemon=True)
+            back.start()
+            self._carry(caller, server, asked=True)
+
+    def _carry(self, source: socket.socket, target: socket.socket, *, asked: bool = False) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if asked and self.breaks:
+                    self.broken.set()
+                    break  # and hang up
+                target.sendall(data)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +292,27 @@ def test_graph_emptied_killed_and_back(site: Site, neo4j: Server, tmp_path: Path
         assert GRAPH_NOTE not in ask(client, RELATED, conversation_id=first["conversation_id"])["notes"]
         assert check(client, "graph")["state"] == "up"
         eventually(lambda: in_graph(neo4j) == in_tables(site))
+
+
+def test_graph_lost_while_it_is_being_asked(site: Site, neo4j: Server, tmp_path: Path) -> None:
+    """The line breaks under the question of a running answer: the answer comes and says so, and the next has facts."""
+    line = Line(neo4j.port)
+    site.settings = {**site.settings, "AEGIS_GRAPH__URL": f"bolt://127.0.0.1:{line.port}"}
+    with contextlib.closing(line), site.running() as client:
+        ingest(client, {tmp_path / "chain.md": CHAIN})
+        held = in_tables(site)
+        eventually(lambda: in_graph(neo4j) == held)
+        assert GRAPH_NOTE not in ask(client, RELATED)["notes"]
+        line.breaks = True
+        lost = ask(client, RELATED, fresh=True)
+        assert line.broken.is_set()
+        assert GRAPH_NOTE in lost["notes"]
+        assert lost["citations"]  # what documents say is still there
+        line.breaks = False
+        eventually(lambda: GRAPH_NOTE not in ask(client, RELATED, fresh=True)["notes"], 60)
+        healed = ask(client, RELATED, fresh=True)
+        assert healed["facts"]
+        assert check(client, "graph")["state"] == "up"
 
 
 def names_or_none(client: httpx.Client) -> list[str] | None:
