@@ -191,5 +191,13 @@ def plain(creator: Callable[[], sqlite3.Connection], begin: str) -> sqlalchemy.E
         raw: Any = connection.connection.dbapi_connection
         raw.execute(begin).close()
 
+    def many(cursor: Any, sql: str, rows: Sequence[Sequence[Any]], _context: object) -> bool:
+        """Whether it was done here: rows go in many at a time."""
+        insert = _INSERT.fullmatch(sql)
+        if insert:
+            _inserted(insert.groups(), list(rows), cursor.connection)
+        return insert is not None
+
     event.listen(engine, "begin", begun)
+    event.listen(engine, "do_executemany", many)
     return engine

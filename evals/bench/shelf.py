@@ -69,7 +69,7 @@ class Shelf:
                 for book in books[start : start + BATCH]:
                     ids = [chunk_id(book.name, piece.span) for piece in book.pieces]
                     found = extractor.extract(LoadedDocument(book.text, book.title, "text/plain"), book.pieces)
-                    await writer.write(connection, COLLECTION, book.name, book.name, ids, found)
+                    await connection.run_sync(writer.writing(COLLECTION, book.name, book.name, ids, found))
 
     def searcher(self) -> HybridSearcher:
         return HybridSearcher(

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, RowMapping, Select, case, func, literal, select
+from sqlalchemy import BigInteger, RowMapping, Select, bindparam, case, func, literal, select
 
 from aegis.database import Database
 from aegis.database.outbox import OutboxRow, outbox
@@ -121,15 +121,17 @@ class FactPoints:
 
     async def _renew(self, kind: Kind, ids: Iterable[str]) -> None:
         """Write those of these that are in the tables, delete the rest."""
-        query, column = (_facts(), facts.c.id) if kind == "facts" else (_entities(), entities.c.id)
+        query = _FACTS if kind == "facts" else _ENTITIES
         for part in batches(sorted(ids), POINTS):
-            there = {row["id"] for row in await self._write(kind, query.where(column.in_(part)))}
+            there = {row["id"] for row in await self._write(kind, query, {"ids": part})}
             if gone := [identifier for identifier in part if identifier not in there]:
                 await self.store.delete(gone)
 
-    async def _write(self, kind: Kind, query: Select[Any]) -> Sequence[RowMapping]:
+    async def _write(
+        self, kind: Kind, query: Select[Any], given: Mapping[str, Any] | None = None
+    ) -> Sequence[RowMapping]:
         async with self._database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
+            rows = (await connection.execute(query, given)).mappings().all()
             others = await _aliases(connection, rows) if kind == "entities" else {}
         if not rows:
             return rows
@@ -207,10 +209,15 @@ def _entities(*, epochs_only: bool = False) -> Any:
     return select(*shown, *epochs).select_from(seen).group_by(entities.c.id)
 
 
+# Made once: to build such a statement costs more than to run it.
+_FACTS = _facts().where(facts.c.id.in_(bindparam("ids", expanding=True)))
+_ENTITIES = _entities().where(entities.c.id.in_(bindparam("ids", expanding=True)))
+_ALIASES = select(aliases.c.entity_id, aliases.c.key).where(aliases.c.entity_id.in_(bindparam("ids", expanding=True)))
+
+
 async def _aliases(connection: Any, rows: Sequence[RowMapping]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
-    query = select(aliases.c.entity_id, aliases.c.key).where(aliases.c.entity_id.in_([row["id"] for row in rows]))
-    for entity, alias in await connection.execute(query):
+    for entity, alias in await connection.execute(_ALIASES, {"ids": [row["id"] for row in rows]}):
         found[entity].append(alias)
     return found
 

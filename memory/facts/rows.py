@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aegis.database.outbox import append
+from aegis.database.outbox import append, put
+from aegis.database.schema import insert_missing
 
 TOPIC = "graph"  # outbox rows: {"entities": [...], "facts": [...]} to load anew, {"gone_...": [...]} to delete
 BATCH = 500  # ids named in one statement
@@ -23,12 +23,19 @@ def batches(ids: Iterable[str], size: int = BATCH) -> Iterable[list[str]]:
 
 async def insert_new(connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert the rows that are not there yet. In order of their keys, so that two writers never wait in a circle."""
-    if not rows:
-        return
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    if rows:
+        await connection.execute(insert_missing(table, connection.dialect.name), _ordered(table, rows))
+
+
+def put_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """The same in a unit of `Database.transact`."""
+    if rows:
+        connection.execute(insert_missing(table, connection.dialect.name), _ordered(table, rows))
+
+
+def _ordered(table: Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     keys = [column.name for column in table.primary_key.columns]
-    ordered = sorted(rows, key=lambda row: tuple(row[name] for name in keys))
-    await connection.execute(insert(table).on_conflict_do_nothing(), ordered)
+    return sorted(rows, key=lambda row: tuple(row[name] for name in keys))
 
 
 async def column(connection: AsyncConnection, query: Any) -> list[str]:
@@ -37,5 +44,13 @@ async def column(connection: AsyncConnection, query: Any) -> list[str]:
 
 async def tell_graph(connection: AsyncConnection, **ids: Iterable[str]) -> None:
     """Outbox rows for the graph projection: which entities and facts are new, changed, seen otherwise, or gone."""
-    payloads = [{kind: part} for kind, listed in ids.items() for part in batches(listed, PAYLOAD_IDS)]
-    await append(connection, TOPIC, payloads)
+    await append(connection, TOPIC, _payloads(ids))
+
+
+def put_graph(connection: Connection, **ids: Iterable[str]) -> None:
+    """The same in a unit of `Database.transact`."""
+    put(connection, TOPIC, _payloads(ids))
+
+
+def _payloads(ids: Mapping[str, Iterable[str]]) -> list[dict[str, list[str]]]:
+    return [{kind: part} for kind, listed in ids.items() for part in batches(listed, PAYLOAD_IDS)]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Table, and_, delete, exists, select
+from sqlalchemy import Connection, Table, and_, bindparam, delete, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.scope import derived_id, group_id
 from memory.extraction import Extract, FoundFact
 from memory.facts import merging
-from memory.facts.rows import batches, column, insert_new, tell_graph
+from memory.facts.rows import batches, column, put_graph, put_new, tell_graph
 from memory.facts.tables import (
     NAME_LENGTH,
     aliases,
@@ -27,6 +27,8 @@ from memory.facts.tables import (
     refused,
 )
 from memory.naming import key
+
+_REFUSED = select(refused.c.fact_id).where(refused.c.group_id == bindparam("group"))
 
 
 @dataclass(slots=True)
@@ -77,6 +79,18 @@ class _Rows:
         if unwanted:
             self.evidence = {place: row for place, row in self.evidence.items() if row["fact_id"] in self.facts}
 
+    def write(self, connection: Connection) -> None:
+        self.leave_out({row[0] for row in connection.execute(_REFUSED, {"group": self.group})})
+        put_new(connection, groups, [{"id": self.group, "kind": "d", "name": self.collection}])
+        put_new(connection, entities, list(self.entities.values()))
+        put_new(connection, aliases, list(self.aliases.values()))
+        put_new(connection, facts, list(self.facts.values()))
+        put_new(connection, episodes, self.episodes)
+        put_new(connection, mentions, self.mentions)
+        put_new(connection, evidence, list(self.evidence.values()))
+        put_new(connection, homes, self.homes)
+        put_graph(connection, entities=self.entities, facts=self.facts)
+
     def _add_fact(self, version_id: str, chunk_id: str, found: FoundFact, ids: dict[str, str]) -> None:
         common = {"group_id": self.group, "collection": self.collection}
         source, target = ids[found.source], ids[found.target]
@@ -103,28 +117,13 @@ class _Rows:
 class GraphWriter:
     """`retrieval.ingestion.preparing.GraphSink`. Everything in the caller's transaction."""
 
-    async def write(
-        self,
-        connection: AsyncConnection,
-        collection: str,
-        document_id: str,
-        version_id: str,
-        chunk_ids: Sequence[str],
-        extracts: Sequence[Any],
-    ) -> None:
+    def writing(
+        self, collection: str, document_id: str, version_id: str, chunk_ids: Sequence[str], extracts: Sequence[Any]
+    ) -> Callable[[Connection], None]:
         rows = _Rows(group_id("d", collection), collection, datetime.now(UTC))
         for chunk, extract in zip(chunk_ids, extracts, strict=True):
             rows.add(version_id, chunk, extract)
-        rows.leave_out(await refused_of(connection, rows.group))
-        await insert_new(connection, groups, [{"id": rows.group, "kind": "d", "name": collection}])
-        await insert_new(connection, entities, list(rows.entities.values()))
-        await insert_new(connection, aliases, list(rows.aliases.values()))
-        await insert_new(connection, facts, list(rows.facts.values()))
-        await insert_new(connection, episodes, rows.episodes)
-        await insert_new(connection, mentions, rows.mentions)
-        await insert_new(connection, evidence, list(rows.evidence.values()))
-        await insert_new(connection, homes, rows.homes)
-        await tell_graph(connection, entities=rows.entities, facts=rows.facts)
+        return rows.write
 
     async def remove(self, connection: AsyncConnection, version_id: str) -> None:
         """Take the version's evidence away, each fact with its last evidence, each entity with its last mention."""
@@ -159,7 +158,7 @@ async def remove_episodes(connection: AsyncConnection, episode_ids: Sequence[str
 
 async def refused_of(connection: AsyncConnection, group: str) -> set[str]:
     """Ids of facts that are not to be learnt in this group."""
-    return set(await column(connection, select(refused.c.fact_id).where(refused.c.group_id == group)))
+    return {row[0] for row in await connection.execute(_REFUSED, {"group": group})}
 
 
 async def drop_unsupported(

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, or_, select, update
 
 from aegis.database import Database
 from retrieval.catalogue import NEVER, documents, versions
@@ -21,6 +20,17 @@ from retrieval.ingestion.jobs import OPEN, File, as_file, files_where, is_file, 
 ATTEMPTS = 5  # times a file is begun before it is held to be what stops the process
 SILENCE = timedelta(seconds=12)  # without a word from whoever has a file in hand
 _NOTHING_SAID = {"code": None, "reason": None}
+_HOLD = (
+    select(job_files.c.ordinal)
+    .where(
+        job_files.c.job_id == bindparam("job"),
+        job_files.c.ordinal == bindparam("file"),
+        job_files.c.state == "running",
+        job_files.c.worker == bindparam("holder"),
+        job_files.c.attempts == bindparam("attempt"),
+    )
+    .with_for_update()
+)
 
 
 class Lost(Exception):
@@ -150,18 +160,18 @@ class Claims:
 
     # Within a transaction that writes a version
 
-    async def hold(self, connection: AsyncConnection, file: File) -> None:
+    def hold(self, connection: Connection, file: File) -> None:
         """The file stays ours until the transaction ends. Raises Lost."""
-        query = select(job_files.c.ordinal).where(is_file(file), self._ours(file)).with_for_update()
-        if (await connection.execute(query)).first() is None:
+        given = {"job": file.job_id, "file": file.ordinal, "holder": self._holder, "attempt": file.attempts + 1}
+        if connection.execute(_HOLD, given).first() is None:
             raise Lost
 
-    async def writing(self, connection: AsyncConnection, file: File, version: str) -> None:
-        await connection.execute(update(job_files).where(is_file(file)).values(version_id=version, stage="writing"))
+    def writing(self, connection: Connection, file: File, version: str) -> None:
+        connection.execute(update(job_files).where(is_file(file)).values(version_id=version, stage="writing"))
 
-    async def wrote(self, connection: AsyncConnection, file: File, chunks: int) -> None:
+    def wrote(self, connection: Connection, file: File, chunks: int) -> None:
         written = {"state": "written", "stage": "publishing", "chunks": chunks, "worker": None}
-        await connection.execute(update(job_files).where(is_file(file)).values(**written))
+        connection.execute(update(job_files).where(is_file(file)).values(**written))
 
     # Coming to nothing
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     case,
     delete,
     func,
@@ -337,15 +338,11 @@ class JobTable:
             return [await self._as_job(connection, row) for row in rows]
 
     async def _as_job(self, connection: AsyncConnection, row: Any) -> Job:
-        mine = job_files.c.job_id == row["id"]
-        counted = select(job_files.c.state, func.count(), func.sum(job_files.c.chunks)).where(mine)
-        found = {state: (n, chunks) for state, n, chunks in await connection.execute(counted.group_by("state"))}
-        failed = select(job_files).where(mine, job_files.c.state == "failed").order_by(job_files.c.ordinal)
-        failures = (await connection.execute(failed.limit(FAILURES))).mappings().all() if "failed" in found else []
-        held = select(job_files).where(mine, job_files.c.state == "queued", job_files.c.reason.is_not(None)).limit(1)
-        waits = (await connection.execute(held)).mappings().first() if row["state"] not in ENDED else None
-        marked = _reported().where(mine, versions.c.verdict["warning"].as_string().is_not(None))
-        warned = (await connection.execute(marked.order_by(job_files.c.ordinal).limit(FAILURES))).mappings().all()
+        of = {"job": row["id"]}
+        found = {state: (n, chunks) for state, n, chunks in await connection.execute(_COUNTED, of)}
+        failures = (await connection.execute(_FAILED, of)).mappings().all() if "failed" in found else []
+        waits = (await connection.execute(_WAITS, of)).mappings().first() if row["state"] not in ENDED else None
+        warned = (await connection.execute(_WARNED, of)).mappings().all()
         return Job(
             id=row["id"],
             state=row["state"],
@@ -399,6 +396,21 @@ def _reported() -> Any:
     """Files with what is known of the text that was read of them."""
     read = outerjoin(job_files, versions, versions.c.id == job_files.c.version_id)
     return select(job_files, versions.c.verdict).select_from(read)
+
+
+# Made once: progress is asked for several times a second, and to build a statement costs more than to run it.
+_MINE = job_files.c.job_id == bindparam("job")
+_COUNTED = (
+    select(job_files.c.state, func.count(), func.sum(job_files.c.chunks)).where(_MINE).group_by(job_files.c.state)
+)
+_FAILED = select(job_files).where(_MINE, job_files.c.state == "failed").order_by(job_files.c.ordinal).limit(FAILURES)
+_WAITS = select(job_files).where(_MINE, job_files.c.state == "queued", job_files.c.reason.is_not(None)).limit(1)
+_WARNED = (
+    _reported()
+    .where(_MINE, versions.c.verdict["warning"].as_string().is_not(None))
+    .order_by(job_files.c.ordinal)
+    .limit(FAILURES)
+)
 
 
 def _report(row: Mapping[Any, Any]) -> FileReport:

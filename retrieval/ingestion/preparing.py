@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,7 +10,8 @@ from retrieval.loaders import LoadedDocument, load
 from retrieval.splitting import Piece, split
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection  # not in the reading process
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection  # neither in the reading process
 
 
 class Extractor(Protocol):
@@ -24,16 +25,10 @@ class Extractor(Protocol):
 class GraphSink(Protocol):
     """How ingestion reaches the graph memory, without knowing it. Implemented by `memory`."""
 
-    async def write(
-        self,
-        connection: AsyncConnection,
-        collection: str,
-        document_id: str,
-        version_id: str,
-        chunk_ids: Sequence[str],
-        extracts: Sequence[Any],
-    ) -> None:
-        """Write entities, facts, evidence and outbox rows of these chunks, in the caller's transaction; idempotent."""
+    def writing(
+        self, collection: str, document_id: str, version_id: str, chunk_ids: Sequence[str], extracts: Sequence[Any]
+    ) -> Callable[[Connection], None]:
+        """A unit that writes entities, facts, evidence and outbox rows of these chunks; idempotent."""
         ...
 
     async def remove(self, connection: AsyncConnection, version_id: str) -> None:

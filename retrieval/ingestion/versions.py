@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import numpy as np
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis import telemetry
 from aegis.database import Database
-from aegis.database.outbox import Outbox, append
+from aegis.database.outbox import Outbox, append, put
 from aegis.database.schema import insert_missing
 from aegis.errors import AegisError
 from aegis.scope import Span, chunk_id, text_hash, version_id
@@ -35,13 +35,18 @@ CHUNKS_TOPIC = "chunks"  # {"version", "first", "last"}: chunks by ordinal, both
 VISIBILITY_TOPIC = "visibility"  # {"version"}: its epochs have changed
 ERASED_TOPIC = "erased"  # {"ids"}: chunks that are no more
 SLICE = 100  # chunks of one transaction, at most
+EMBEDDED = 32  # chunks embedded at a time, however small the transactions are
 AIM = 0.01  # seconds a transaction should take; 50 ms is the bound
 SMALLEST = 4
+_CHUNKS = insert(chunks)
 _BEGIN = 4  # what a version's row weighs, in chunks
 _PART = 25  # what a part of the text weighs, in chunks
 
 Step = Callable[[str], None]
-InTransaction = Callable[[AsyncConnection], Awaitable[None]]
+InTransaction = Callable[[Connection], None]
+_KNOWN = select(embeddings.c.text_hash).where(
+    embeddings.c.text_hash.in_(bindparam("hashes", expanding=True)), embeddings.c.embedder == bindparam("named")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +131,19 @@ class Versions:
         for part in _parts(version, prepared.document.text):
             await batch.add(part, _PART)
         waiting = [chunk for chunk in planned if chunk.id not in kept]
-        while waiting:
-            taken, waiting = waiting[: self.pace.size], waiting[self.pace.size :]
+        for at in range(0, len(waiting), EMBEDDED):
+            group = waiting[at : at + EMBEDDED]
             step("embedding")
             try:
                 with paid_by(target.owner):
-                    vectors = await self._embed(taken)
+                    vectors = await self._embed(group)
             except AegisError:
                 await batch.flush()  # what was embedded before it is kept: somebody may have paid for it
                 raise
             step("writing")
-            await batch.add(self._slice(version, taken, vectors), len(taken), taken)
+            while group:
+                taken, group = group[: self.pace.size], group[self.pace.size :]
+                await batch.add(self._slice(version, taken, vectors), len(taken), taken)
         batch.ends.append(last)
         await batch.flush()
         self.outbox.wake()
@@ -165,49 +172,49 @@ class Versions:
             "created_at": self.now(),
         }
 
-        async def keep(connection: AsyncConnection) -> None:
+        def keep(connection: Connection) -> None:
             dialect = connection.dialect.name
-            await connection.execute(insert_missing(documents, dialect).values(document))
-            await connection.execute(insert_missing(versions, dialect).values(row))
+            connection.execute(insert_missing(documents, dialect), document)
+            connection.execute(insert_missing(versions, dialect), row)
 
         return keep
 
     def _tagged(self, target: Target) -> InTransaction:
         change = update(documents).where(documents.c.id == target.document_id).values(tags=list(target.tags))
 
-        async def keep(connection: AsyncConnection) -> None:
+        def keep(connection: Connection) -> None:
             if target.tags:  # a document that was there keeps its own, unless told
-                await connection.execute(change)
+                connection.execute(change)
 
         return keep
 
-    def _slice(self, version: str, taken: Sequence[Planned], vectors: Sequence[dict[str, Any]]) -> InTransaction:
+    def _slice(self, version: str, taken: Sequence[Planned], vectors: Mapping[str, dict[str, Any]]) -> InTransaction:
         rows = [_row(version, chunk) for chunk in taken]
+        hashes = dict.fromkeys(chunk.embedded_hash for chunk in taken)
+        embedded = [vectors[digest] for digest in hashes if digest in vectors]
         sequence = {"version": version, "first": taken[0].ordinal, "last": taken[-1].ordinal}
 
-        async def keep(connection: AsyncConnection) -> None:
-            if vectors:
-                await connection.execute(insert_missing(embeddings, connection.dialect.name), vectors)
-            await connection.execute(insert(chunks), rows)
-            await append(connection, CHUNKS_TOPIC, [sequence])
+        def keep(connection: Connection) -> None:
+            if embedded:
+                connection.execute(insert_missing(embeddings, connection.dialect.name), embedded)
+            connection.execute(_CHUNKS, rows)
+            put(connection, CHUNKS_TOPIC, [sequence])
 
         return keep
 
-    async def _drawn(self, target: Target, version: str, connection: AsyncConnection, taken: Sequence[Planned]) -> None:
+    def _drawn(self, target: Target, version: str, taken: Sequence[Planned]) -> InTransaction:
         ids, extracts = [chunk.id for chunk in taken], [chunk.extract for chunk in taken]
-        await self.sink.write(connection, target.collection, target.document_id, version, ids, extracts)
+        return self.sink.writing(target.collection, target.document_id, version, ids, extracts)
 
-    async def _embed(self, taken: Sequence[Planned]) -> list[dict[str, Any]]:
-        """Rows of embeddings that are not kept yet. All are rounded to float16 before anybody uses them."""
+    async def _embed(self, taken: Sequence[Planned]) -> dict[str, dict[str, Any]]:
+        """Rows of embeddings that are not kept yet, by hash. All are rounded to float16 before anybody uses them."""
         embedder = self.embedder()
         wanted = {chunk.embedded_hash: chunk.embedded for chunk in taken}
-        known = select(embeddings.c.text_hash).where(
-            embeddings.c.text_hash.in_(list(wanted)), embeddings.c.embedder == embedder.name
-        )
-        async with self.database.read() as connection:
-            for row in await connection.execute(known):
-                wanted.pop(row[0])
-        return embedding_rows(embedder, list(wanted), await embedder.embed(list(wanted.values())))
+        given = {"hashes": list(wanted), "named": embedder.name}
+        for known in await self.database.look(lambda c: c.execute(_KNOWN, given).scalars().all()):
+            wanted.pop(known)
+        rows = embedding_rows(embedder, list(wanted), await embedder.embed(list(wanted.values())))
+        return {row["text_hash"]: row for row in rows}
 
     async def _kept(self, version: str, planned: Sequence[Planned]) -> set[str]:
         """Ids of chunks written before a crash; if they are not as planned now, they are taken away first."""
@@ -243,7 +250,7 @@ class _Batch:
     database: Database
     pace: Pace
     hold: InTransaction
-    draw: Callable[[AsyncConnection, Sequence[Planned]], Awaitable[None]]
+    draw: Callable[[Sequence[Planned]], InTransaction]
     taken: list[Planned] = field(default_factory=list[Planned])
     works: list[InTransaction] = field(default_factory=list[InTransaction])
     ends: list[InTransaction] = field(default_factory=list[InTransaction])
@@ -266,13 +273,16 @@ class _Batch:
     async def flush(self) -> None:
         if not (self.works or self.ends):
             return
-        async with self.database.write() as connection:
+        drawn = [self.draw(self.taken)] if self.taken else []
+        works, started = (self.hold, *drawn, *self.works, *self.ends), 0.0
+
+        def unit(connection: Connection) -> None:
+            nonlocal started
             started = time.perf_counter()
-            await self.hold(connection)
-            if self.taken:
-                await self.draw(connection, self.taken)
-            for work in (*self.works, *self.ends):
-                await work(connection)
+            for work in works:
+                work(connection)
+
+        await self.database.transact(unit)
         self.pace.took(time.perf_counter() - started)
         self.taken, self.works, self.ends, self.weight = [], [], [], 0
 
@@ -281,8 +291,8 @@ def _parts(version: str, text: str) -> Iterator[InTransaction]:
     for start in range(0, len(text), TEXT_PART):
         row = {"version_id": version, "start": start, "text": text[start : start + TEXT_PART]}
 
-        async def keep(connection: AsyncConnection, row: dict[str, Any] = row) -> None:
-            await connection.execute(insert_missing(texts, connection.dialect.name).values(row))
+        def keep(connection: Connection, row: dict[str, Any] = row) -> None:
+            connection.execute(insert_missing(texts, connection.dialect.name), row)
 
         yield keep
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
@@ -11,10 +13,13 @@ from aegis.errors import InvalidInput
 from retrieval.store import Dense, Point, Sparse, VectorQuery
 
 MOST_CANDIDATES = 10_000
+_CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def check_ids(ids: Iterable[str]) -> None:
     for identifier in ids:
+        if _CANONICAL.fullmatch(identifier):
+            continue
         try:
             canonical = str(UUID(identifier))
         except ValueError as error:
@@ -29,9 +34,9 @@ def check_point(point: Point, dimensions: int) -> Dense:
     _check_sparse(point.sparse)
     for text in (point.collection, point.document, point.type, *point.tags, *_all(point.names)):
         _check_text(text)
-    if not np.isfinite(list(point.numbers.values())).all():
+    if not all(map(math.isfinite, point.numbers.values())):
         raise InvalidInput(f"point {point.id} has a number that is not finite")
-    if point.date is not None and not np.isfinite(point.date):
+    if point.date is not None and not math.isfinite(point.date):
         raise InvalidInput(f"point {point.id}: its date is {point.date}, not a number of seconds")
     return _check_dense(point.dense, dimensions)
 
@@ -71,7 +76,7 @@ def _check_sparse(sparse: Sparse) -> None:
         raise InvalidInput("a sparse vector needs one value for each of its indices, and no index twice")
     if indices and (min(indices) < 0 or max(indices) >= 2**32):
         raise InvalidInput("a sparse vector's indices go from 0 to 2^32 - 1")
-    if not np.isfinite(values).all():
+    if not all(map(math.isfinite, values)):
         raise InvalidInput("a sparse vector holds a value that is not a finite number")
 
 

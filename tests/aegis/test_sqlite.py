@@ -7,13 +7,15 @@ import sqlite3
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select, update
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from aegis import telemetry
 from aegis.database import Database, checkpoints, open_database
+from aegis.database.schema import insert_missing
 from aegis.database.sqlite import ROWS
 from aegis.settings import SQLiteSettings
 
@@ -48,6 +50,28 @@ async def test_many_rows_at_a_time(store: Database) -> None:
         await connection.execute(insert(things), rows(0, 2 * ROWS + 3))
         assert (await connection.execute(select(func.count()).select_from(things))).scalar_one() == 2 * ROWS + 3
     assert await count(store) == 2 * ROWS + 3
+
+
+async def test_many_rows_at_a_time_in_a_unit(store: Database) -> None:
+    """One statement for each ROWS of them: the interpreter is given away, and waited for, at every statement."""
+    ran: list[str] = []
+
+    def unit(connection: Connection) -> int:
+        raw: Any = connection.connection.dbapi_connection
+        raw.set_trace_callback(ran.append)
+        connection.execute(insert_missing(things, "sqlite"), rows(0, ROWS + 3))
+        connection.execute(insert_missing(things, "sqlite"), rows(1, ROWS + 3))
+        raw.set_trace_callback(None)
+        return connection.execute(select(func.count()).select_from(things)).scalar_one()
+
+    assert await store.transact(unit) == await count(store) == ROWS + 4
+    assert sum(sql.startswith("INSERT") for sql in ran) == 4
+
+
+async def test_a_failure_in_many_rows_of_a_unit_leaves_nothing(store: Database) -> None:
+    with pytest.raises(IntegrityError):
+        await store.transact(lambda connection: connection.execute(insert(things), [*rows(0, 5), *rows(4, 5)]))
+    assert await count(store) == 0
 
 
 async def test_a_failure_is_raised_by_the_commit_and_leaves_nothing(store: Database) -> None:

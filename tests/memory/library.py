@@ -62,7 +62,7 @@ class Library:
                 )
             await connection.execute(insert(versions).values(**_version(version, document, title, whole, ids, visible)))
             await connection.execute(insert(chunks), list(_rows(version, ids, pieces)))
-            await GraphWriter().write(connection, collection, document, version, ids, extracts)
+            await connection.run_sync(GraphWriter().writing(collection, document, version, ids, extracts))
         return ids
 
     async def version_of(self, chunk: str) -> str:

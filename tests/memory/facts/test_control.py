@@ -81,8 +81,8 @@ async def test_a_corrected_fact_of_a_document_stays_corrected_when_it_is_read_ag
     (wrong,) = await world.about("Orion Labs")
     await world.control.correct(ANN, wrong.id, Correction(target="Red Glass", text="Orion Labs uses Red Glass."))
     version = await world.library.version_of(chunk)
-    async with world.database.write() as connection:
-        await GraphWriter().write(connection, "default", "d", version, [chunk], world.library.extracts[chunk])
+    extracts = world.library.extracts[chunk]
+    await world.database.transact(GraphWriter().writing("default", "d", version, [chunk], extracts))
     assert await world.names("Orion Labs") == ["Red Glass"]
     async with world.database.write() as connection:
         await GraphWriter().remove(connection, version)

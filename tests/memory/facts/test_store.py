@@ -142,9 +142,8 @@ async def test_writing_twice_changes_nothing(any_database: Database) -> None:
     before = await rows_of(any_database)
     assert all(before.values())
     extracts = library.extracts[chunk]
-    async with any_database.write() as connection:
-        version = await library.version_of(chunk)
-        await GraphWriter().write(connection, DEFAULT_COLLECTION, "d", version, [chunk], extracts)
+    version = await library.version_of(chunk)
+    await any_database.transact(GraphWriter().writing(DEFAULT_COLLECTION, "d", version, [chunk], extracts))
     assert await rows_of(any_database) == before
     store = FactStore(any_database, library.catalogue)
     assert [entity.name for entity in await store.entities_named(SCOPE, ["OL"])] == ["Orion Labs"]

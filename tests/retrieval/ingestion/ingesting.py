@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.database import Database
@@ -72,16 +73,11 @@ class PlainPreparer:
 
 
 class NoGraph:
-    async def write(
-        self,
-        connection: AsyncConnection,
-        collection: str,
-        document_id: str,
-        version_id: str,
-        chunk_ids: Sequence[str],
-        extracts: Sequence[Any],
-    ) -> None:
+    def writing(
+        self, collection: str, document_id: str, version_id: str, chunk_ids: Sequence[str], extracts: Sequence[Any]
+    ) -> Callable[[Connection], None]:
         assert len(chunk_ids) == len(extracts)
+        return lambda _connection: None
 
     async def remove(self, connection: AsyncConnection, version_id: str) -> None:
         return None
@@ -94,10 +90,10 @@ class HashEmbedder:
     dimensions = 8
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.asked = self.calls = 0
 
     async def embed(self, texts: Sequence[str]) -> Dense:
-        self.asked += len(texts)
+        self.asked, self.calls = self.asked + len(texts), self.calls + 1
         rows = [np.frombuffer(bytes.fromhex(text_hash(text))[:8], np.uint8).astype(np.float32) + 1 for text in texts]
         vectors = np.array(rows, np.float32).reshape(-1, 8)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -15,6 +15,7 @@ from aegis.scope import Scope
 from aegis.settings import IngestionSettings
 from retrieval.ingestion import FileReport
 from retrieval.ingestion.preparing import Prepared
+from retrieval.ingestion.versions import EMBEDDED
 from tests.retrieval.ingestion.ingesting import SCOPE, MemoryStore, PlainPreparer, World, open_world, upload
 
 WARNING = "12 of 40 pages have no text"
@@ -57,6 +58,14 @@ async def test_the_same_again_changes_nothing(any_database: Database, tmp_path: 
         assert (job.state, job.unchanged) == ("done", 2)
         assert (await world.catalogue.epoch(), world.embedder.asked) == (epoch, asked)
         assert world.store.points.keys() == points.keys()
+
+
+async def test_however_small_the_transactions_are_many_chunks_are_embedded_at_a_time(
+    database: Database, tmp_path: Path
+) -> None:
+    async with open_world(database, tmp_path) as world:
+        await world.ingest(a="\n\n".join(f"paragraph {n}" for n in range(2 * EMBEDDED + 1)))
+        assert (world.embedder.asked, world.embedder.calls) == (2 * EMBEDDED + 1, 3)
 
 
 async def test_other_tags_are_a_change_and_unstated_ones_are_not(database: Database, tmp_path: Path) -> None:

@@ -88,8 +88,7 @@ async def test_files_of_a_dead_worker_are_taken_over(any_database: Database, tmp
         assert sorted(await attempts(any_database)) == [1, 2]
         dead = Claims(any_database, "dead", now)
         with pytest.raises(Lost):  # what it still writes is refused
-            async with any_database.write() as connection:
-                await dead.hold(connection, file)
+            await any_database.transact(lambda connection: dead.hold(connection, file))
         await dead.failed(file, "internal", "too late")
         assert (await world.intake.job(SCOPE, job.id)).failures == []
 
@@ -101,8 +100,7 @@ async def test_a_living_worker_keeps_its_files(any_database: Database, tmp_path:
         ((file, _),) = await alive.candidates(job.id, 1)
         assert await alive.take([], file)
         assert await Claims(any_database, "leader", now).take_back(job.id, own=True) == []
-        async with any_database.write() as connection:
-            await alive.hold(connection, file)
+        await any_database.transact(lambda connection: alive.hold(connection, file))
 
 
 async def test_a_file_that_ends_its_process_again_and_again_is_given_up(database: Database, tmp_path: Path) -> None:
