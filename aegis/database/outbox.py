@@ -82,6 +82,8 @@ async def append(connection: AsyncConnection, topic: str, payloads: Sequence[Any
 
 def put(connection: Connection, topic: str, payloads: Sequence[Any]) -> None:
     """The same in a unit of `Database.transact`."""
+    if not payloads:
+        return
     if connection.dialect.name == "postgresql":
         connection.execute(_IN_ORDER, {"key": _POSTGRES_LOCK})
     connection.execute(_INSERT, _rows(topic, payloads))

@@ -53,7 +53,7 @@ class Admission:
             names = await self._names(connection)
             extract, refused = self._sorted(names, *place)
             ids = ([reading.chunk_id], [extract])
-            await GraphWriter().write(connection, reading.collection, place[1], reading.version_id, *ids)
+            await connection.run_sync(GraphWriter().writing(reading.collection, place[1], reading.version_id, *ids))
             await insert_new(connection, quarantined, refused)
         await self.finish(connection)
 

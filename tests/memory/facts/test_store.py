@@ -14,6 +14,7 @@ from aegis.database import Database
 from aegis.database.outbox import Outbox
 from aegis.errors import NotFound
 from aegis.scope import DEFAULT_COLLECTION, Scope
+from memory.extraction import Extract
 from memory.facts import Facts
 from memory.facts import tables as t
 from memory.facts.rows import TOPIC
@@ -222,3 +223,13 @@ async def test_facts_by_the_place_that_states_them(any_database: Database) -> No
     ]
     assert await stated(seen, (chunk, len(text), len(text) + 9), ("nowhere", 0, 99)) == []
     assert await stated(Scope("eve", frozenset({"board"})), (chunk, 0, len(text))) == []
+
+
+async def test_a_chunk_that_names_nothing_tells_the_index_nothing(any_database: Database) -> None:
+    library = Library(any_database)
+    (chunk,) = await library.put("notes.txt", "and so on, and so on.")
+    version = await library.version_of(chunk)
+    outbox = Outbox(any_database)
+    before = await outbox.last([TOPIC])
+    await any_database.transact(GraphWriter().writing(DEFAULT_COLLECTION, "d", version, [chunk], [Extract()]))
+    assert await outbox.last([TOPIC]) == before
