@@ -7,11 +7,14 @@ set apart, and that the chunk was read are one transaction: killed anywhere, a c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from importlib import import_module
+from typing import Any, Protocol
 
 from aegis import telemetry
 from aegis.database import Database
@@ -21,6 +24,7 @@ from aegis.errors import AegisError, BudgetExhausted, StoreUnavailable
 from aegis.scope import Scope, group_id
 from aegis.settings import ExtractionSettings, ModelRole
 from inference import Choice, Model
+from inference.prices import Price
 from memory.facts.index import FactIndex
 from memory.facts.visibility import Epoch
 from memory.reading.estimate import SAMPLE, Estimate, Rehearsal, scaled
@@ -28,7 +32,9 @@ from memory.reading.quarantine import Quarantine
 from memory.reading.queue import Counts, Lost, Reading, ReadingQueue
 
 LEASE, LEASE_SECONDS = "reading", 60.0
+HOLD = 20.0  # seconds after which the lease is extended
 LOOK = 1.0  # seconds between looks for something to read
+FOLLOWS = 5.0  # seconds between looks whether the replica that reads is gone
 REST = 60.0  # seconds between looks whether there is a model, or money, again
 BACKOFF = 30.0  # seconds until a chunk that failed is tried again; doubled each time
 ATTEMPTS = 4
@@ -76,13 +82,15 @@ class ModelReader:
     busy: Callable[[], bool] = lambda: False
     waits: str = field(default="", init=False)
     _leading: bool = field(default=False, init=False)
+    _leads_until: float = field(default=0.0, init=False)  # by time.monotonic
+    _estimated: dict[Any, Estimate] = field(default_factory=dict[Any, Estimate], init=False)  # the newest only
     _queued: int = field(default=-1, init=False)  # the epoch up to which everything is queued
     _awake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def run(self) -> None:
         """For ever."""
         while True:
-            pause = LOOK
+            pause = FOLLOWS
             try:
                 if await self._leads():
                     pause = await self.step()
@@ -110,29 +118,37 @@ class ModelReader:
         reading = await self.queue.take(epoch, payable)
         if reading is None:
             return LOOK
-        return await self._read(reading)
+        holding = asyncio.create_task(self._hold())
+        try:
+            return await self._read(reading)
+        finally:
+            holding.cancel()
 
     async def status(self, scope: Scope) -> Status:
         if self.settings.enabled:
             await self._renewed()
         counts, quarantined = await self.queue.counts(scope), await self.quarantine.total(scope)
         sendable = self._sendable(sorted(scope.collections))
-        choice = self.models.choice("extraction", shareable=bool(sendable)) if self.settings.enabled else None
+        here = self.models.choice("extraction", shareable=False)
+        choice = here or self.models.choice("extraction", shareable=bool(sendable))
         estimate = None
-        if choice is not None and choice.price is not None and counts.undecided:
+        if self.settings.enabled and here is None and choice is not None and counts.undecided:
             estimate = await self.estimate(scope, sendable, choice)
         failures = await self.queue.failures(scope) if counts.failed else []
         return Status(self.settings.enabled, choice, counts, quarantined, self.waits, failures, estimate)
 
     async def estimate(self, scope: Scope, collections: Sequence[str], choice: Choice) -> Estimate | None:
-        """What reading one's own undecided chunks costs, from a sample; None where there are none."""
+        """What reading one's own undecided chunks elsewhere costs, from a sample; None where there are none."""
         sample, total = await self.queue.sample(scope, collections, SAMPLE)
-        if choice.price is None or not total:
+        if not total:
             return None
-        rehearsals = [Rehearsal(reading) for reading in sample]
-        for reading, rehearsal in zip(sample, rehearsals, strict=True):
-            await self._added(reading, rehearsal, rehearsed=True)
-        return scaled(rehearsals, total, choice.price)
+        of = (scope.user, total, choice, sample[0].chunk_id if sample else "")
+        if of not in self._estimated:
+            rehearsals = [Rehearsal(reading) for reading in sample]
+            for reading, rehearsal in zip(sample, rehearsals, strict=True):
+                await self._added(reading, rehearsal, rehearsed=True)
+            self._estimated = {of: scaled(rehearsals, total, choice.price or Price(0, 0))}
+        return self._estimated[of]
 
     async def agree(self, scope: Scope) -> int:
         """Go on, with a paid model where it takes one; how many chunks wait for it now."""
@@ -200,6 +216,7 @@ class ModelReader:
 
     async def _added(self, reading: Reading, model: Model, *, rehearsed: bool = False) -> None:
         """Graphiti's `add_episode`. Raises Lost, and whatever a model can make Graphiti raise."""
+        await asyncio.to_thread(import_module, "memory.facts.driver")  # Graphiti takes a second to import
         from graphiti_core.nodes import EpisodeType
 
         from memory.facts.driver import open_graphiti
@@ -231,11 +248,25 @@ class ModelReader:
             )
 
     async def _leads(self) -> bool:
-        leads = self.leases is None or await self.leases.take(LEASE, self.now(), LEASE_SECONDS)
+        """Whether this replica is the one that reads."""
+        leads = self.leases is None or time.monotonic() < self._leads_until or await self._taken(self.leases)
         if leads and not self._leading:
             await self.queue.take_back()
         self._leading = leads
         return leads
+
+    async def _taken(self, leases: Leases) -> bool:
+        began = time.monotonic()
+        taken = await leases.take(LEASE, self.now(), LEASE_SECONDS)
+        self._leads_until = began + HOLD if taken else 0.0
+        return taken
+
+    async def _hold(self) -> None:
+        """A chunk may take minutes, in which nobody else is to take it over."""
+        while self.leases is not None:
+            await asyncio.sleep(HOLD)
+            with contextlib.suppress(StoreUnavailable):  # then the lease runs out, and what is written is refused
+                await self._taken(self.leases)
 
 
 async def _at_once() -> None:

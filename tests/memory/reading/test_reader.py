@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
 from aegis.database import Database
+from aegis.database.leases import Leases, leases
 from memory.facts.store import FactStore
 from memory.facts.tables import entities, evidence, facts
 from memory.facts.writing import GraphWriter
+from memory.reading import reader as reader_module
 from memory.reading.queue import Lost, Usage
 from memory.reading.reader import ATTEMPTS, BACKOFF, ModelReader
 from memory.reading.tables import quarantined, readings
@@ -250,3 +253,41 @@ async def test_replaced_versions_are_not_read(
     async with library.database.read() as connection:
         assert (await connection.execute(select(func.count()).select_from(readings))).scalar_one() == 1
     assert not any("expected it to last" in prompt for prompt in script.asked)
+
+
+async def test_of_replicas_one_reads_however_long_a_chunk_takes(
+    library: Library, model: OllamaLike, script: Script, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease is kept while the model answers, so that nobody takes the chunk over."""
+    monkeypatch.setattr(reader_module, "HOLD", 0.02)
+    await library.put("Offices", TEXT)
+    script.edges, model.first_token_after = {"Lisbon": [STATED]}, 3600
+    given = {"ollama": {"url": model.url, "timeout": 600, "first_token_timeout": 600}}
+    async with (
+        open_reader(library.database, clock, "one", **given) as one,
+        open_reader(library.database, clock, "two", **given) as two,
+    ):
+        one.leases, two.leases = Leases(library.database, "one"), Leases(library.database, "two")
+        reading = asyncio.create_task(one.run())
+        async with asyncio.timeout(60):
+            while not model.chats:  # noqa: ASYNC110 - the server's
+                await asyncio.sleep(0.02)
+            for _ in range(3):
+                clock.later(40)
+                while (await _leased_until(library.database)) < clock() + timedelta(seconds=50):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        follower = asyncio.create_task(two.run())
+        await asyncio.sleep(0.2)
+        assert (await one.queue.counts(SCOPE)).running == 1
+        for task in (reading, follower):
+            task.cancel()
+        await asyncio.gather(reading, follower, return_exceptions=True)
+    (row,) = await rows(library.database, readings)
+    assert (row["holder"], row["attempts"]) == ("one", 1)
+    assert len(script.asked) == 1
+
+
+async def _leased_until(database: Database) -> datetime:
+    async with database.read() as connection:
+        query = select(leases.c.until).where(leases.c.name == reader_module.LEASE)
+        return (await connection.execute(query)).scalar_one()
