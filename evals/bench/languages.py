@@ -21,6 +21,7 @@ from evals.bench.shelf import SCOPE, Shelf, open_shelf, whole
 from retrieval.embedding import open_embedder
 from retrieval.embedding.named import embedder_settings
 from retrieval.language import UNSPACED
+from retrieval.loaders.cleaning import one_line
 from retrieval.search import SearchRequest
 
 FOLDER = "/usr/share/locale"
@@ -98,7 +99,7 @@ def _messages(folder: Path) -> Iterator[str]:
             except (OSError, ValueError, UnicodeDecodeError):
                 continue  # a catalogue in another form
         for original, text in catalogue._catalog.items():  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]  # nothing public lists them
-            flat = " ".join(str(text).split())
+            flat = one_line(str(text))  # as loaders do: Khmer has invisible spaces between its words
             if original and not _ODD.search(flat) and len(flat) >= SHORTEST[unspaced(flat)] and flat != original:
                 yield flat
 
