@@ -22,7 +22,7 @@ from tests.memory.reading.test_reader import rows
 from tests.servers.ollama import OllamaLike
 
 KILLS = int(os.environ.get("AEGIS_TEST_KILLS", "1"))
-CHUNKS = max(8, 2 * KILLS)
+CHUNKS = max(6, 2 * KILLS)
 
 
 async def test_kill_9_while_a_model_reads(

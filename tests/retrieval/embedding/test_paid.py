@@ -151,7 +151,7 @@ async def test_ingestion_stops_at_the_budget_and_goes_on_when_there_is_money(
     server: EmbeddingServer, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lanes, "MONEY", 0.1)
-    clock, given = Clock(), settings(server, embedder={"daily_budget": 2.5, "monthly_budget": 100, "batch": 4})
+    clock, given = Clock(), settings(server, embedder={"daily_budget": 2.0, "monthly_budget": 100, "batch": 4})
     files = {f"{n}.txt": "\n\n".join(f"file{n} part{part} {'a ' * 60}" for part in range(8)) for n in range(4)}
     async with opened(given, database, clock) as (embedder, _):
         async with open_world(database, tmp_path, embedder=embedder) as world:
@@ -163,9 +163,13 @@ async def test_ingestion_stops_at_the_budget_and_goes_on_when_there_is_money(
             assert "AEGIS_EMBEDDER__DAILY_BUDGET" in str(seen.waits.reason)
             assert seen.done < len(files)
         assert len(server.texts) < 32
-        clock.now += timedelta(days=1)
         async with open_world(database, tmp_path, embedder=embedder) as world:  # after a restart
-            ended = await world.finished(job.id)
+            finishing = asyncio.create_task(world.finished(job.id))
+            while not finishing.done():
+                if (await world.intake.job(SCOPE, job.id)).waits is not None:
+                    clock.now += timedelta(days=1)
+                await asyncio.sleep(0.02)
+            ended = await finishing
             assert set(await world.texts()) == {f"upload:{name}" for name in files}
     assert (ended.state, ended.done, ended.waits) == ("done", len(files), None)
     assert len(set(server.texts)) == 32
