@@ -20,7 +20,12 @@ from memory.statements.own_words import negated, supposed
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _CLAUSE = re.compile(r"[,;:()–—]| but | and | while | whereas | although ")
-_BY = re.compile(r"\bby\b", re.IGNORECASE)
+_PASSIVE = re.compile(r"\b(?:is|are|was|were|be|been|being)(?:\s+\w+){1,4}?\s+by\b", re.IGNORECASE)
+_CAME_TO_NOTHING = re.compile(
+    r"\b(?:fail|failed|fails|refused?|refuses|declined?|declines|tried|tries|try|attempted|attempts|seeks?|sought|wants?"
+    r"|wanted)\s+to\b|\b(?:stopped|stops|ceased|ceases|quit)\b",
+    re.IGNORECASE,
+)
 _SAYS_NOTHING = frozenset(content_words("relates related mentioned associated connected involves fact stated is has"))
 
 
@@ -70,6 +75,7 @@ def unstated(claim: Claim, sentence: Sentence) -> str:
         or _numbers(claim.text, quote)
         or _words(claim, quote)
         or _attitude(claim, quote)
+        or _of_another(claim, quote)
         or _order(claim, quote)
     )
 
@@ -118,7 +124,19 @@ def _attitude(claim: Claim, quote: str) -> str:
         return "The sentence denies it, or the fact denies what the sentence says."
     if supposed(said) and not supposed(claim.text):
         return "The sentence only supposes it."
+    if _CAME_TO_NOTHING.search(said) and not _CAME_TO_NOTHING.search(claim.text):
+        return "The sentence says that it was tried, or has ended."
     return ""
+
+
+def _of_another(claim: Claim, quote: str) -> str:
+    """`A manages B, and C manages D` does not say that A manages D."""
+    ends = _stems((*claim.subjects, *claim.objects))
+    wanted = set(content_words(claim.relation.replace("_", " "))) - ends - _SAYS_NOTHING
+    places = sorted(place for names in (claim.subjects, claim.objects) if (place := _place(names, quote)) is not None)
+    between = content_words(quote[places[0] : places[-1]]) if len(places) == 2 else []
+    twice = [word for word in wanted if between.count(word) > 1]
+    return f"The sentence says “{claim.relation.replace('_', ' ').lower()}” of another." if twice else ""
 
 
 def _between(claim: Claim, quote: str) -> str:
@@ -132,16 +150,15 @@ def _between(claim: Claim, quote: str) -> str:
 
 
 def _order(claim: Claim, quote: str) -> str:
-    """`A acquired B` is not `B acquired A`, unless one of them is said in the passive."""
-    if bool(_BY.search(claim.text)) != bool(_BY.search(quote)):
-        return ""
+    """`A acquired B` is not `B acquired A`, and it is `B was acquired by A`."""
     orders: list[bool] = []
     for text in (claim.text, quote):
         subject, object_ = _place(claim.subjects, text), _place(claim.objects, text)
         if subject is None or object_ is None or subject == object_:
             return ""
         orders.append(subject < object_)
-    return "" if orders[0] == orders[1] else "The sentence says it the other way round."
+    turned = bool(_PASSIVE.search(claim.text)) != bool(_PASSIVE.search(_between(claim, quote)))
+    return "" if (orders[0] == orders[1]) != turned else "The sentence says it the other way round."
 
 
 def _place(names: Iterable[str], text: str) -> int | None:

@@ -24,6 +24,11 @@ WORKS = claim("Anna Berg", "WORKS_FOR", "Acme", "Anna Berg works at Acme.")
         (OFFICE, "It rained. In 2020 Orion Labs opened its second office, which is in Lisbon. Nobody came."),
         (BUYS, "In 2019 Acme acquired Beta Works for 3 million."),
         (BUYS, "Beta Works was acquired by Acme in 2019."),
+        (claim("Alice", "MANAGES", "Bob", "Alice manages Bob."), "Alice, unlike Carol, manages Bob."),
+        (
+            claim("Berlin", "CAPITAL_OF", "Germany", "Berlin is the capital of Germany."),
+            "Berlin, the capital of Germany, grew.",
+        ),
         (WORKS, "Anna Berg works at Acme and lives in Bern."),
         (USES, "Qdrant uses RocksDB, but it does not use SQLite."),
         (USES, "If you ask why it is fast: Qdrant uses RocksDB."),
@@ -55,6 +60,14 @@ def test_stated(one: Claim, text: str) -> None:
         (BUYS, "In 2018 Acme acquired Beta Works.", "number 2019"),
         (BUYS, "In 2019 Beta Works acquired Acme.", "other way round"),
         (BUYS, "It is not true that Acme acquired Beta Works in 2019.", "denies"),
+        (BUYS, "In 2019 Acme was acquired by Beta Works.", "other way round"),
+        (BUYS, "In 2019 Acme tried to acquire Beta Works.", "tried"),
+        (OFFICE, "Orion Labs failed to open an office in Lisbon.", "tried"),
+        (
+            claim("Alice", "MANAGES", "Carol", "Alice manages Carol."),
+            "Alice manages Bob, and Dave manages Carol.",
+            "of another",
+        ),
         (USES, "Qdrant replaced RocksDB years ago.", "does not state the relation"),
         (USES, "Qdrant no longer uses RocksDB.", "denies"),
         (
