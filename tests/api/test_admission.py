@@ -59,12 +59,12 @@ async def test_what_cannot_be_answered_in_time_is_refused_early(client_of: Open)
 
 
 async def test_a_flood_of_searches_stops_nothing_else(client_of: Open) -> None:
-    client = await client_of(served(settings=settings(1, 5), searcher=SlowSearcher(0.5)))
+    client = await client_of(served(settings=settings(1, 5), searcher=SlowSearcher(1.5)))
     flood = asyncio.create_task(client.post(SEARCH, json={"query": "a"}))
     await asyncio.sleep(0.05)
     began = time.monotonic()
     assert (await client.get("/health")).status_code == 200
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < 1.2
     assert (await flood).status_code == 200
 
 
