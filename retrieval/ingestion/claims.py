@@ -17,7 +17,9 @@ from aegis.database import Database
 from retrieval.catalogue import NEVER, documents, versions
 from retrieval.ingestion.jobs import OPEN, File, as_file, files_where, is_file, job_files, jobs
 
-ATTEMPTS = 5  # times a file is begun before it is held to be what stops the process
+# Times a file is begun before it is held to be what stops the process. A server that is killed again and again, for
+# whatever reason, has the last few files of a job in hand each time, so it takes more than a few.
+ATTEMPTS = 8
 SILENCE = timedelta(seconds=12)  # without a word from whoever has a file in hand
 _NOTHING_SAID = {"code": None, "reason": None}
 _HOLD = (
