@@ -54,32 +54,32 @@ class RedisAnswers:
 
     async def _put(self, entry: Entry) -> None:
         seconds = max(1, round(entry.expires - time.time()))
-        pipe = self._client.pipeline(transaction=False)
-        pipe.set(self._entry(entry.id), packed(entry), ex=seconds)
-        for source in entry.rests_on:
-            pipe.sadd(self._rests(source), entry.id)
-            pipe.expire(self._rests(source), seconds, nx=True)
-            pipe.expire(self._rests(source), seconds, gt=True)
-        pipe.zadd(self._all, {entry.id: time.time()})
-        pipe.expire(self._all, 2 * 86_400)
-        pipe.zrange(self._all, 0, -self._limit - 1)
-        *_, beyond = await pipe.execute()
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.set(self._entry(entry.id), packed(entry), ex=seconds)
+            for source in entry.rests_on:
+                pipe.sadd(self._rests(source), entry.id)
+                pipe.expire(self._rests(source), seconds, nx=True)
+                pipe.expire(self._rests(source), seconds, gt=True)
+            pipe.zadd(self._all, {entry.id: time.time()})
+            pipe.expire(self._all, 2 * 86_400)
+            pipe.zrange(self._all, 0, -self._limit - 1)
+            *_, beyond = await pipe.execute()
         if beyond:
             await self._remove([id.decode() for id in beyond])
 
     async def _remove(self, ids: Sequence[str]) -> None:
-        pipe = self._client.pipeline(transaction=False)
-        pipe.unlink(*map(self._entry, ids))
-        pipe.zrem(self._all, *ids)
-        await pipe.execute()
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.unlink(*map(self._entry, ids))
+            pipe.zrem(self._all, *ids)
+            await pipe.execute()
 
     async def _evict(self, sources: Collection[str]) -> list[str]:
         if not sources:
             return []
-        pipe = self._client.pipeline(transaction=False)
-        for source in sources:
-            pipe.smembers(self._rests(source))
-        gone = sorted({id.decode() for ids in await pipe.execute() for id in ids})
+        async with self._client.pipeline(transaction=False) as pipe:
+            for source in sources:
+                pipe.smembers(self._rests(source))
+            gone = sorted({id.decode() for ids in await pipe.execute() for id in ids})
         await self._client.unlink(*(self._rests(source) for source in sources))
         if gone:
             await self._remove(gone)
