@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from retrieval.search import Searcher
 
 DAY = 86_400.0  # seconds
-SWITCH = 0.001  # seconds a thread may keep the interpreter from others; Python's own 5 ms add up over a transaction
+SWITCH = 0.0002  # seconds a thread may keep the interpreter from others; Python's own 5 ms add up over a transaction
 
 logger = logging.getLogger(__name__)
 
