@@ -517,6 +517,7 @@ async def test_a_reset_ends_a_build(folder: Path) -> None:
         assert json.loads(next(folder.rglob("about.json")).read_text()) == {"dimensions": 64}
 
 
+@pytest.mark.alone
 async def test_the_event_loop_never_stalls(folder: Path) -> None:
     points = random_points(10_000, 256)
     expected = _summary(points)
@@ -530,7 +531,7 @@ async def test_the_event_loop_never_stalls(folder: Path) -> None:
         assert list(folder.rglob("links_compressed.bin")), "no index was built"
         ticking.cancel()
         longest = await ticking
-    assert longest < 0.1, f"{longest * 1000:.0f} ms"  # the aim is .05, which `aegis bench stalls` measures
+    assert longest < 0.05, f"{longest * 1000:.0f} ms"
 
 
 async def _longest_stall() -> float:
