@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,16 @@ from aegis.settings import IngestionSettings
 from retrieval.ingestion import FileReport
 from retrieval.ingestion.preparing import Prepared
 from retrieval.ingestion.versions import EMBEDDED
-from tests.retrieval.ingestion.ingesting import SCOPE, MemoryStore, PlainPreparer, World, open_world, upload
+from retrieval.store import Dense
+from tests.retrieval.ingestion.ingesting import (
+    SCOPE,
+    HashEmbedder,
+    MemoryStore,
+    PlainPreparer,
+    World,
+    open_world,
+    upload,
+)
 
 WARNING = "12 of 40 pages have no text"
 
@@ -268,3 +278,25 @@ async def _until(world: World, job_id: str, done: int) -> None:
 async def _consistent(world: World) -> None:
     while world.vectors.failure is not None or not await world.vectors.verify():  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0.2)
+
+
+class Refusing(HashEmbedder):
+    """Refuses once, after the first group of chunks."""
+
+    refused = False
+
+    async def embed(self, texts: Sequence[str]) -> Dense:
+        if self.asked and not self.refused:
+            self.refused = True
+            raise Overloaded("no money just now", retry_after=0.1)
+        return await super().embed(texts)
+
+
+async def test_what_was_embedded_before_a_refusal_is_kept(database: Database, tmp_path: Path) -> None:
+    embedder, count = Refusing(), EMBEDDED + 5
+    async with open_world(database, tmp_path, embedder=embedder) as world:
+        text = "\n\n".join(f"Paragraph number {number}." for number in range(count))
+        job = await world.intake.submit(SCOPE, [upload("a.txt", text)])
+        assert (await world.finished(job.id)).state == "done"
+    assert embedder.refused
+    assert embedder.asked == count  # no text twice
