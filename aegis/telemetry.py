@@ -84,6 +84,7 @@ class Longest:
 LONGEST_LAG = Longest(Gauge("aegis_loop_lag_longest_seconds", "Latest that the event loop ran in the last minutes"))
 LONGEST_BUSY = Longest(Gauge("aegis_loop_busy_longest_seconds", "That part of a lag in which this process was at work"))
 LONGEST_WRITE = Longest(Gauge("aegis_database_write_longest_seconds", "Longest write of the last minutes"))
+LONGEST_WAIT = Longest(Gauge("aegis_database_wait_longest_seconds", "Longest that a short write waited for its turn"))
 BUILD = Gauge("aegis_build_info", "Version", ["version"])
 
 
@@ -122,6 +123,12 @@ def wrote(seconds: float) -> None:
     """A write transaction has ended; from its beginning to its commit."""
     WRITE_SECONDS.observe(seconds)
     LONGEST_WRITE.observe(seconds)
+
+
+def waited(seconds: float) -> None:
+    """A short write transaction, such as a turn's, has got the connection that writes."""
+    POOL_WAIT_SECONDS.labels("write").observe(seconds)
+    LONGEST_WAIT.observe(seconds)
 
 
 class JsonLines(logging.Formatter):

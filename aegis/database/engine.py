@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,10 +22,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from aegis import telemetry, tracing
 from aegis.database.checkpoints import NO_CHECKPOINT, Checkpoints
+from aegis.database.commits import SharedCommits
+from aegis.database.sqlite import Connection as Writer
 from aegis.database.sqlite import connected, connecting, plain
 from aegis.errors import ConfigurationError, DataFolderError, StoreUnavailable
 from aegis.settings import PostgresSettings, SQLiteSettings
 
+WAIT = 30  # seconds for SQLite's writer
 CHECKPOINTS = 100  # attempts to empty SQLite's log, a tenth of a second apart
 SQLITE_FILE = "aegis.sqlite"
 PRAGMAS = ("journal_mode=WAL", "busy_timeout=10000", "cache_size=-8000")
@@ -52,6 +56,8 @@ class Database:
         self._reader = reader
         self._writer = writer
         self._looking = looking
+        self._long = asyncio.Lock()
+        self._short = SharedCommits(self._raw)
 
     @property
     def dialect(self) -> str:
@@ -76,7 +82,7 @@ class Database:
         """One transaction, committed on leaving, rolled back on an error."""
         began = time.perf_counter()
         with tracing.span("database write"), _translated():
-            async with self._writer.connect() as connection, connection.begin():
+            async with self._one_by_one(), self._writer.connect() as connection, connection.begin():
                 started = time.perf_counter()
                 _WRITE_WAIT.observe(started - began)
                 yield connection
@@ -94,17 +100,42 @@ class Database:
         _READ.observe(time.perf_counter() - began)
         return found
 
-    async def transact(self, unit: Unit[Result]) -> Result:
-        """One write transaction, committed when the unit returns, rolled back when it raises."""
+    async def transact(self, unit: Unit[Result], *, bulk: bool = False) -> Result:
+        """One write transaction, committed when the unit returns, rolled back when it raises.
+
+        Units of a millisecond or two: on SQLite those that wait at the same time share a commit, and wait for no more
+        than one transaction of another kind, such as one that is `bulk`: some hundred rows.
+        """
         if self.dialect != "sqlite":
             async with self.write() as connection:
                 return await connection.run_sync(unit)
-        began = time.perf_counter()
         with tracing.span("database write"), _translated():
-            async with self._writer.connect() as connection:
+            if not bulk:
+                return await self._short.run(unit)
+            began = time.perf_counter()
+            async with self._one_by_one(), self._raw() as writer:
                 _WRITE_WAIT.observe(time.perf_counter() - began)
-                raw: Any = (await connection.get_raw_connection()).driver_connection
-                return await raw.transact(unit)
+                (result,) = await writer.transact([partial(copy_context().run, unit)])
+                return result
+
+    @asynccontextmanager
+    async def _one_by_one(self) -> AsyncGenerator[None]:
+        """On SQLite at most one transaction that may be long stands in the writer's queue before one that is short."""
+        if self.dialect != "sqlite":
+            yield
+            return
+        async with asyncio.timeout(WAIT):
+            await self._long.acquire()
+        try:
+            yield
+        finally:
+            self._long.release()
+
+    @asynccontextmanager
+    async def _raw(self) -> AsyncGenerator[Writer]:
+        async with self._writer.connect() as connection:
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            yield raw
 
     async def compact(self) -> None:
         """Rewrite the whole store, so that nothing that was deleted can be read off the disk any more.
@@ -158,7 +189,7 @@ async def _open_sqlite(settings: SQLiteSettings, file: Path) -> AsyncGenerator[D
     # What people ask and write is no business of a log: errors name the statement, never its values.
     reader, writer = (
         create_async_engine(
-            url, async_creator=creator, pool_size=size, max_overflow=0, pool_timeout=30, hide_parameters=True
+            url, async_creator=creator, pool_size=size, max_overflow=0, pool_timeout=WAIT, hide_parameters=True
         )
         for creator, size in ((reading, settings.readers), (writing, 1))
     )

@@ -14,10 +14,9 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextvars import copy_context
 from functools import cached_property, partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 import aiosqlite
 import sqlalchemy
@@ -28,7 +27,6 @@ ROWS = 200  # rows of one INSERT: some thousand values, of 32,766 that SQLite ta
 _INSERT = re.compile(r"(INSERT .* VALUES )(\((?:\?, )*\?\))((?!.* RETURNING ).*)", re.DOTALL)
 
 Work = Callable[[sqlite3.Connection], None]
-Result = TypeVar("Result")
 
 
 class Connection(aiosqlite.Connection):
@@ -74,17 +72,22 @@ class Connection(aiosqlite.Connection):
         self._waiting.append(work)
         await asyncio.sleep(0)  # others have their turn between two statements
 
-    async def transact(self, unit: Callable[[sqlalchemy.Connection], Result]) -> Result:
-        """A whole transaction in one hop, with SQLAlchemy's plain connection over this one."""
-        return await self._execute(copy_context().run, self._transaction, unit)
+    async def transact(self, units: Sequence[Callable[[sqlalchemy.Connection], Any]]) -> list[Any]:
+        """A whole transaction in one hop, with SQLAlchemy's plain connection over this one.
 
-    def _transaction(self, unit: Callable[[sqlalchemy.Connection], Result]) -> Result:
+        What each unit returned, or raised: it is then undone alone. A unit that is alone raises it here.
+        """
+        return await self._execute(self._transaction, units)
+
+    def _transaction(self, units: Sequence[Callable[[sqlalchemy.Connection], Any]]) -> list[Any]:
+        if not units:
+            return []
         with self._plain.begin() as connection:
             began = time.perf_counter()
-            result = unit(connection)
+            outcomes = [units[0](connection)] if len(units) == 1 else [_apart(connection, unit) for unit in units]
         if self._committed is not None:
             self._committed(time.perf_counter() - began)
-        return result
+        return outcomes
 
     @cached_property
     def _plain(self) -> sqlalchemy.Engine:
@@ -155,6 +158,14 @@ class Cursor:
 
     def _many(self, sql: str, rows: Iterable[Sequence[Any]], connection: sqlite3.Connection) -> None:
         self.rowcount = connection.executemany(sql, rows).rowcount
+
+
+def _apart(connection: sqlalchemy.Connection, unit: Callable[[sqlalchemy.Connection], Any]) -> Any:
+    try:
+        with connection.begin_nested():
+            return unit(connection)
+    except Exception as error:  # noqa: BLE001  # the one who waits for this unit gets it
+        return error
 
 
 def _inserted(parts: Sequence[str], rows: list[Sequence[Any]], connection: sqlite3.Connection) -> None:

@@ -2,8 +2,9 @@
 
 The clock stops when every job is done and every projection (vectors, what is learned from turns, Neo4j where it is set)
 has confirmed the last row of the outbox. Meanwhile turns are committed, one after the other, by chat requests that need
-no model; how long the longest write transaction held the store is read from the server. Its own processor time is
-printed beside, which does not depend on what else the machine does. AEGIS_BENCH_CHUNKS: 3,000.
+no model; how long the longest write transaction held the store, and how long a turn waited for its own, is read from
+the server. Its own processor time is printed beside, which does not depend on what else the machine does.
+AEGIS_BENCH_CHUNKS: 3,000.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ async def _measure() -> dict[str, Any]:
                 "chunks_per_second": round(chunks / seconds, 1),
                 "processor_seconds": round(spent, 1),
                 "chunks_per_processor_second": round(chunks / spent, 1),
-                "longest_write_ms": await _longest_write(client),
+                "longest_write_ms": await _longest(client, "write"),
+                "longest_wait_ms": await _longest(client, "wait"),
             }
 
 
@@ -90,9 +92,10 @@ async def _talk(client: httpx.AsyncClient) -> None:
         await asyncio.sleep(PAUSE)
 
 
-async def _longest_write(client: httpx.AsyncClient) -> float:
+async def _longest(client: httpx.AsyncClient, what: str) -> float:
+    """Of the last minute, in milliseconds: a transaction's `write`, or a turn's `wait` before its own."""
     for line in (await client.get("/metrics")).text.splitlines():
-        if line.startswith("aegis_database_write_longest_seconds "):
+        if line.startswith(f"aegis_database_{what}_longest_seconds "):
             return round(float(line.split()[1]) * 1000, 1)
     return 0.0
 
@@ -110,6 +113,6 @@ def _show(found: dict[str, Any]) -> None:
     Console(width=120).print(
         f"{found['chunks']:,} chunks in {found['seconds']} s: {found['chunks_per_second']} a second "
         f"(wanted {WANTED:g}, x{found['chunks_per_second'] / WANTED:.2f}); {found['processor_seconds']} s of processor "
-        f"time, {found['chunks_per_processor_second']} chunks for each. Longest write {found['longest_write_ms']} ms "
-        f"(bound {BOUND:g}) in the last minute, turns being committed meanwhile."
+        f"time, {found['chunks_per_processor_second']} chunks for each. Longest write {found['longest_write_ms']} ms, "
+        f"longest wait of a turn for its own {found['longest_wait_ms']} ms (bound {BOUND:g}), in the last minute."
     )

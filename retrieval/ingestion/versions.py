@@ -282,7 +282,7 @@ class _Batch:
             for work in works:
                 work(connection)
 
-        await self.database.transact(unit)
+        await self.database.transact(unit, bulk=True)
         self.pace.took(time.perf_counter() - started)
         self.taken, self.works, self.ends, self.weight = [], [], [], 0
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, func, select
 
+from aegis import telemetry
 from aegis.database import Database
 from aegis.errors import NotFound, StoreUnavailable
+from memory.conversations.tables import unindexed
 from memory.facts.tables import groups
 
 
@@ -89,3 +93,61 @@ async def test_a_unit_knows_who_asked(database: Database) -> None:
         return asker.get()
 
     assert (await database.look(told), await database.transact(told)) == ("ann", "ann")
+
+
+async def test_units_that_wait_together_share_a_commit_and_only_the_broken_one_is_lost(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: list[float] = []
+    monkeypatch.setattr(telemetry, "wrote", commits.append)
+
+    def broken(connection: Connection) -> None:
+        add(connection, "broken")
+        raise NotFound("There is none.")
+
+    async with database.write():  # the writer is not free
+        tasks = [asyncio.create_task(database.transact(partial(add, key=key))) for key in "abc"]
+        failing = asyncio.create_task(database.transact(broken))
+        cut = asyncio.create_task(database.transact(partial(add, key="cut")))
+        await asyncio.sleep(0.01)
+        cut.cancel()
+    outcomes = await asyncio.gather(*tasks, failing, cut, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes[3:]] == [NotFound, asyncio.CancelledError]
+    assert await database.look(count) == 3
+    assert len(commits) == 1
+
+
+async def test_when_the_commit_fails_everybody_of_it_is_told(database: Database) -> None:
+    def fails(connection: Connection) -> None:
+        connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")  # until the commit
+        connection.execute(unindexed.insert(), {"turn_id": "of nobody", "owner": "ann"})
+
+    async with database.write():
+        tasks = [asyncio.create_task(database.transact(unit)) for unit in (partial(add, key="a"), fails)]
+        await asyncio.sleep(0.01)
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(outcome, Exception) for outcome in outcomes), outcomes
+    assert await database.look(count) == 0
+    await database.transact(partial(add, key="b"))
+    assert await database.look(count) == 1
+
+
+async def test_a_unit_waits_for_one_bulk_transaction_at_most(database: Database) -> None:
+    order: list[str] = []
+
+    async def slow(name: str) -> None:
+        async with database.write():
+            order.append(name)
+
+    def takes(name: str) -> Callable[[Connection], None]:
+        return lambda _: order.append(name)
+
+    async with database.write():
+        bulk = [asyncio.create_task(slow(f"slow {i}")) for i in range(3)]
+        bulk += [asyncio.create_task(database.transact(takes(f"bulk {i}"), bulk=True)) for i in range(3)]
+        await asyncio.sleep(0.01)
+        turn = asyncio.create_task(database.transact(takes("turn")))
+        await asyncio.sleep(0.01)
+    await asyncio.gather(*bulk, turn)
+    assert order.index("turn") <= 1
+    assert len(order) == 7
