@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from retrieval.catalogue import Catalogue
     from retrieval.embedding import Embedder, Metered
     from retrieval.indexes import Remembered
-    from retrieval.interaction import Reranker
+    from retrieval.interaction import Reader, Reranker
     from retrieval.keywords import KeywordEncoder
     from retrieval.projection import Resettable
     from retrieval.reindexing import Index, LiveIndex
@@ -46,6 +46,7 @@ class Opener:
     catalogue: Catalogue
     keywords: KeywordEncoder
     reranker: Reranker
+    reader: Reader | None
     leases: Leases | None
     owned: bool
     now: Callable[[], datetime]
@@ -116,6 +117,7 @@ class Opener:
             self.settings.retrieval,
             self.settings.chat.max_question_chars,
             reranker=self.reranker,
+            reader=self.reader,
         )
 
     def _every_mode(self, hybrid: HybridSearcher) -> Searcher:

@@ -264,6 +264,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     from memory.standing import StandingQuestions
     from retrieval.blobs import blobs_at
     from retrieval.catalogue import Catalogue
+    from retrieval.crossencoder import open_reader
     from retrieval.embedding.wordllama import open_wordllama
     from retrieval.ingestion.publishing import Publisher
     from retrieval.interaction import MaxSim
@@ -288,7 +289,10 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         return meter_of(given, settings, budgets)
 
     builds = asyncio.Lock()
-    opener = Opener(settings, database, outbox, catalogue, keywords, closer, leases, owned, _now, metered, builds)
+    reader = await stack.enter_async_context(open_reader(settings.reranker))
+    opener = Opener(
+        settings, database, outbox, catalogue, keywords, closer, reader, leases, owned, _now, metered, builds
+    )
     index, unfinished = await stack.enter_async_context(open_index(opener, reindexing=command == "reindex"))
     graph = await _open_graph(settings, stack)
     drawing = _graph_projection(graph, database, outbox, leases)

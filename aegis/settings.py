@@ -120,6 +120,25 @@ class OnnxEmbedderSettings(Section):
     passage_prefix: str = Field(default="", max_length=200, description="Put before passages.")
 
 
+class MaxSimSettings(Section):
+    kind: Literal["maxsim"] = Field(default="maxsim", description="Words compared by static embeddings: a millisecond.")
+
+
+class CrossEncoderSettings(Section):
+    kind: Literal["onnx"] = Field(default="onnx", description="A cross-encoder in ONNX from a folder (extra `onnx`).")
+    folder: Path = Field(description="Folder with the model and `tokenizer.json`.")
+    file: str = Field(default="", description="The model's file in it; empty: `model.onnx` or `onnx/model.onnx`.")
+    max_tokens: int = Field(
+        default=512, ge=16, le=8192, description="Tokens of question and passage together that are read, at most."
+    )
+    threads: int = Field(default=0, ge=0, le=256, description="Threads of one run; 0: as many as there are cores.")
+    depth: int = Field(default=12, ge=2, le=100, description="Best candidates that are read; all with `rerank`.")
+    share: float = Field(default=0.7, ge=0, le=1, description="Of a candidate's score, what the model says.")
+    seconds: float = Field(
+        default=1.5, gt=0, le=60, description="A search that takes longer, waiting included, is ranked without it."
+    )
+
+
 class OllamaEmbedderSettings(Section):
     kind: Literal["ollama"] = Field(default="ollama", description="A model of an Ollama server.")
     url: str = Field(default="http://127.0.0.1:11434", description="The server's address.")
@@ -355,6 +374,9 @@ EmbedderSettings = Annotated[
     | Annotated[OpenAIEmbedderSettings, Tag("openai")],
     _kind("wordllama"),
 ]
+RerankerSettings = Annotated[
+    Annotated[MaxSimSettings, Tag("maxsim")] | Annotated[CrossEncoderSettings, Tag("onnx")], _kind("maxsim")
+]
 Cache = Annotated[
     Annotated[ProcessCacheSettings, Tag("process")] | Annotated[RedisSettings, Tag("redis")], _kind("process")
 ]
@@ -394,6 +416,7 @@ class Settings(BaseSettings):
     cache: Cache = ProcessCacheSettings()
     blobs: BlobSettings = BlobSettings()
     embedder: EmbedderSettings = WordLlamaSettings()
+    reranker: RerankerSettings = MaxSimSettings()
     ollama: OllamaSettings = OllamaSettings()
     cloud: CloudSettings = CloudSettings()
     retrieval: RetrievalSettings = RetrievalSettings()

@@ -42,12 +42,30 @@ class Reranker(Protocol):
         ...
 
 
-def reranked(scored: Sequence[Scored], meant: Sequence[float] | None, near: Sequence[float]) -> list[Scored]:
+class Reader(Protocol):
+    """A model that reads question and passage together: better than words compared with words, and far slower.
+
+    `share`: of the final score, what it says. `depth`: best candidates that a search lets it read by default."""
+
+    @property
+    def share(self) -> float: ...
+
+    @property
+    def depth(self) -> int: ...
+
+    async def scores(self, question: str, passages: Sequence[str]) -> list[float] | None:
+        """As a Reranker's, off the event loop; None where it has no answer in time, and the search goes without."""
+        ...
+
+
+def reranked(
+    scored: Sequence[Scored], meant: Sequence[float] | None, near: Sequence[float], share: float = SHARE
+) -> list[Scored]:
     """The first of a ranking mixed with their scores by meaning, where there are such, and by nearness; the best is 1.
 
     Those after them have neither, and so stay behind them."""
     best = max((found.score for found in scored), default=0.0) or 1.0
-    share = 0.0 if meant is None else SHARE
+    share = 0.0 if meant is None else share
     mixed = {found.id: (1 - share) * found.score / best for found in scored}
     for found, more in zip(scored, meant or (), strict=False):
         mixed[found.id] += share * more

@@ -18,7 +18,7 @@ from retrieval import ranking
 from retrieval.catalogue import Catalogue, Chunk, DocumentFilter
 from retrieval.diversity import folded, spread
 from retrieval.embedding import Embedder
-from retrieval.interaction import DEPTH, Reranker, reranked
+from retrieval.interaction import DEPTH, Reader, Reranker, reranked
 from retrieval.keywords import KeywordEncoder
 from retrieval.loaders.cleaning import clean
 from retrieval.loaders.formats import media_types
@@ -92,6 +92,7 @@ class HybridSearcher:
     settings: RetrievalSettings
     max_query_chars: int = 8000
     reranker: Reranker | None = None
+    reader: Reader | None = None  # takes the reranker's place while it answers in time
 
     async def search(self, scope: Scope, request: SearchRequest) -> list[Hit]:
         """Best first, at most `top_k`. Raises IndexUnavailable, InvalidInput, TooLarge."""
@@ -127,7 +128,7 @@ class HybridSearcher:
         hits = await self._hits(scope, text, found[:depth], learn=self._ours(request))
         if not (self._ours(request) or request.rerank):
             return hits
-        return await self._reranked(text, hits, depth if request.rerank else DEPTH)
+        return await self._reranked(text, hits, depth if request.rerank else 0)
 
     async def _with_surroundings(self, scope: Scope, hits: Sequence[Hit], top_k: int) -> list[Hit]:
         """With what stands just before and after the best: of the same version, so whoever sees one sees the other."""
@@ -158,14 +159,27 @@ class HybridSearcher:
             return await _observed(self.store.query(await self._query(text, request, chosen, limit)))
 
     async def _reranked(self, text: str, hits: Sequence[Hit], depth: int) -> list[Hit]:
-        passages = [hit.chunk.embedded_text for hit in hits[:depth]]
-        if depth > DEPTH:
-            looked = await asyncio.to_thread(self._closer, text, passages)
-        else:  # about a millisecond: cheaper than a thread
-            looked = self._closer(text, passages)
+        """`depth`: candidates looked at; 0: as many as whoever looks does by default."""
+        scored = [Scored(hit.chunk.id, hit.score) for hit in hits]
+        mixed = await self._read(text, hits, scored, depth)
+        if mixed is None:
+            passages = [hit.chunk.embedded_text for hit in hits[: depth or DEPTH]]
+            if depth > DEPTH:
+                looked = await asyncio.to_thread(self._closer, text, passages)
+            else:  # about a millisecond: cheaper than a thread
+                looked = self._closer(text, passages)
+            mixed = reranked(scored, *looked)
         by_id = {hit.chunk.id: hit for hit in hits}
-        mixed = reranked([Scored(hit.chunk.id, hit.score) for hit in hits], *looked)
         return [by_id[found.id].scored(found.score) for found in mixed]
+
+    async def _read(self, text: str, hits: Sequence[Hit], scored: Sequence[Scored], depth: int) -> list[Scored] | None:
+        """None where no model reads, or none did in time."""
+        if self.reader is None or not hits:
+            return None
+        passages = [hit.chunk.embedded_text for hit in hits[: depth or self.reader.depth]]
+        with timed("reranker", "read"):
+            meant = await self.reader.scores(text, passages)
+        return None if meant is None else reranked(scored, meant, nearness(text, passages), self.reader.share)
 
     def _closer(self, text: str, passages: Sequence[str]) -> tuple[list[float] | None, list[float]]:
         meant = None if self.reranker is None else self.reranker.scores(text, passages)

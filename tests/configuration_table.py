@@ -118,6 +118,7 @@ class Heading(Enum):
     cache = "Cache and wake-ups"
     blobs = "Original files"
     embedder = "Embeddings"
+    reranker = "Looking closer at what was found"
     ollama = "Language model"
     cloud = "Cloud providers"
     retrieval = "Retrieval"

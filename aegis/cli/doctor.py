@@ -19,7 +19,7 @@ import typer
 
 from aegis.errors import AegisError
 from aegis.folder import FORMAT, current_owner, recorded_format
-from aegis.settings import EdgeSettings, Settings, SQLiteSettings, WordLlamaSettings
+from aegis.settings import CrossEncoderSettings, EdgeSettings, Settings, SQLiteSettings, WordLlamaSettings
 
 if TYPE_CHECKING:
     from inference.ollama_servers import ModelStatus
@@ -59,6 +59,7 @@ def examine(settings: Settings) -> list[Finding]:
         _python,
         _vector_engine,
         _embedder,
+        _reranker,
         _cloud,
         _relational_engine,
         _folder,
@@ -121,6 +122,18 @@ def _chosen_embedder(settings: Settings) -> Finding:
     except AegisError as error:
         return Finding("Embedding model", "problem", error.message, "See AEGIS_EMBEDDER__ in docs/configuration.md")
     return Finding("Embedding model", "ok", f"{name}, {dimensions} dimensions")
+
+
+def _reranker(settings: Settings) -> Finding:
+    if not isinstance(settings.reranker, CrossEncoderSettings):
+        return Finding("Reranking", "ok", "words compared by static embeddings")
+    from retrieval.crossencoder import load_cross_encoder
+
+    try:
+        load_cross_encoder(settings.reranker)
+    except AegisError as error:
+        return Finding("Reranking", "problem", error.message, "See AEGIS_RERANKER__ in docs/configuration.md")
+    return Finding("Reranking", "ok", f"the cross-encoder in {settings.reranker.folder} reads and ranks")
 
 
 def _cloud(settings: Settings) -> Finding:

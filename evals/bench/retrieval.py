@@ -1,6 +1,7 @@
 """Rankings on public data sets: keyword and vector alone, plain reciprocal ranks, our default, and mentions followed.
 
-`default` reads the first 25 candidates closer, `default+rerank` all of them.
+`default` reads the first 25 candidates closer, `default+rerank` all of them. Where a cross-encoder is set
+(AEGIS_RERANKER__FOLDER), `crossencoder` is the default search with it, given all the time it takes.
 Each passage is one chunk; the searchers, encoders and the engine are the ones that answer questions. Metrics come from
 ir-measures. Times are those of whole searches (milliseconds, one caller), the engine's child process included.
 """
@@ -18,14 +19,17 @@ from typing import Any
 import numpy as np
 
 from aegis.errors import ConfigurationError
-from aegis.settings import Settings
+from aegis.settings import CrossEncoderSettings, RerankerSettings, Settings
 from evals.bench.datasets import RankingSet, ranking_sets
 from evals.bench.shelf import SCOPE, Shelf, open_shelf, whole
+from retrieval.crossencoder import open_reader
 from retrieval.embedding import open_embedder
 from retrieval.embedding.named import embedder_settings
+from retrieval.interaction import Reader
 from retrieval.search import Searcher, SearchRequest
 
 DEPTH = 20
+PATIENCE = 60.0  # seconds a cross-encoder may take here
 Ranking = Mapping[str, float]  # score by passage id
 
 
@@ -40,7 +44,11 @@ def bench(*, quiet: bool = False, dataset: str = "all", embedder: str = "wordlla
 
 async def _measure(chosen: Sequence[RankingSet], embedder: str) -> dict[str, Any]:
     results = dict[str, Any]()
-    async with open_embedder(embedder_settings(embedder, Settings().embedder)) as opened:
+    settings = Settings()
+    async with (
+        open_embedder(embedder_settings(embedder, settings.embedder)) as opened,
+        open_reader(_patient(settings.reranker)) as reader,
+    ):
         for each in chosen:
             with tempfile.TemporaryDirectory() as folder:
                 async with open_shelf(Path(folder), opened) as shelf:
@@ -49,12 +57,18 @@ async def _measure(chosen: Sequence[RankingSet], embedder: str) -> dict[str, Any
                     await shelf.put(books)
                     await shelf.remember(books)
                     ids = {name: found.id for name, found in names.items()}
-                    results[each.name] = await _systems(shelf, each, ids)
+                    results[each.name] = await _systems(shelf, each, ids, reader)
         name = opened.name
     return {"embedder": name, "datasets": results}
 
 
-async def _systems(shelf: Shelf, given: RankingSet, ids: Mapping[str, str]) -> dict[str, Any]:
+def _patient(settings: RerankerSettings) -> RerankerSettings:
+    return settings.model_copy(update={"seconds": PATIENCE}) if isinstance(settings, CrossEncoderSettings) else settings
+
+
+async def _systems(
+    shelf: Shelf, given: RankingSet, ids: Mapping[str, str], reader: Reader | None = None
+) -> dict[str, Any]:
     ours = shelf.searcher()
     systems: list[tuple[str, Searcher, SearchRequest]] = [
         ("keyword", ours, SearchRequest("", "keyword", DEPTH)),
@@ -64,6 +78,8 @@ async def _systems(shelf: Shelf, given: RankingSet, ids: Mapping[str, str]) -> d
         ("default+rerank", ours, SearchRequest("", top_k=DEPTH, rerank=True)),
         ("graph", shelf.follower(), SearchRequest("", "graph", DEPTH)),
     ]
+    if reader is not None:
+        systems.append(("crossencoder", shelf.searcher(reader), SearchRequest("", top_k=DEPTH)))
     return {name: await ranked(given, ids, searcher, request) for name, searcher, request in systems}
 
 

@@ -21,7 +21,7 @@ from memory.mentions import GraphSearcher, MentionFollower
 from retrieval.catalogue import NEVER, Catalogue, chunks, documents, embedded_text, epochs, versions
 from retrieval.embedding import Embedder
 from retrieval.embedding.wordllama import WordLlamaEmbedder, open_wordllama
-from retrieval.interaction import MaxSim
+from retrieval.interaction import MaxSim, Reader
 from retrieval.keywords import KeywordEncoder
 from retrieval.loaders import LoadedDocument
 from retrieval.search import HybridSearcher
@@ -71,7 +71,7 @@ class Shelf:
                     found = extractor.extract(LoadedDocument(book.text, book.title, "text/plain"), book.pieces)
                     await connection.run_sync(writer.writing(COLLECTION, book.name, book.name, ids, found))
 
-    def searcher(self) -> HybridSearcher:
+    def searcher(self, reader: Reader | None = None) -> HybridSearcher:
         return HybridSearcher(
             self.store,
             self.embedder,
@@ -79,6 +79,7 @@ class Shelf:
             self.catalogue,
             RetrievalSettings(),
             reranker=MaxSim(self.static.word_vectors),
+            reader=reader,
         )
 
     def follower(self) -> GraphSearcher:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,3 +40,9 @@ def test_an_embedder_elsewhere_is_a_problem_before_anything_is_sent() -> None:
     finding = found("Embedding model", embedder=embedder)
     assert finding.state == "problem"
     assert "private" in finding.says
+
+
+def test_a_reranking_model_that_is_not_there_is_a_problem_with_its_setting(tmp_path: Path) -> None:
+    assert found("Reranking").state == "ok"
+    finding = found("Reranking", reranker={"kind": "onnx", "folder": str(tmp_path)})
+    assert (finding.state, "AEGIS_RERANKER__FOLDER" in finding.says) == ("problem", True)
