@@ -17,7 +17,7 @@ from aegis.folder import OPERATOR_FILE, OPERATOR_HEADER, operator_key
 from api import deps
 from api.encoding import Json, StrictRoute
 from api.restoring import Restoring
-from api.schemas import RebuildAnswer, ReindexAnswer, RestoreAnswer
+from api.schemas.admin import RebuildAnswer, ReindexAnswer, RestoreAnswer
 from retrieval.blobs import Blobs
 
 router = APIRouter(prefix="/api/v1/admin", tags=["operation"], route_class=StrictRoute)

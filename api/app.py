@@ -18,19 +18,24 @@ from aegis import telemetry
 from aegis.settings import Settings
 from api import (
     admin,
+    changes,
     chat,
+    consolidation,
     conversations,
     docs,
     documents,
     errors,
+    extraction,
     feedback,
     forgetting,
     health,
+    ingestion,
+    jobs,
     memory,
     metrics,
     models,
     questions,
-    retrieval,
+    search,
 )
 from api.admission import Admission, gates_of
 from api.draining import Draining, Gate
@@ -45,11 +50,16 @@ from api.restoring import Restoring
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 ROUTERS = (
-    retrieval,
+    search,
+    ingestion,
+    jobs,
     documents,
     chat,
     conversations,
     memory,
+    extraction,
+    changes,
+    consolidation,
     questions,
     feedback,
     health,

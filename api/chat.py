@@ -17,10 +17,19 @@ from starlette.responses import Response
 
 from aegis.errors import AegisError, Unavailable
 from aegis.scope import Scope
-from api import deps, schemas
+from api import deps
 from api.encoding import Json, StrictRoute
-from api.retrieval import bounded
-from api.schemas import ChatAnswer, ChatBody
+from api.limits import bounded
+from api.schemas.chat import (
+    ChatAnswer,
+    ChatBody,
+    CitationsEvent,
+    ErrorEvent,
+    FollowupsEvent,
+    MetadataEvent,
+    StepEvent,
+    TokenEvent,
+)
 from api.streaming import EventStream, frame
 from memory.conversations import Turn, told
 
@@ -80,13 +89,13 @@ async def answering(connection: HTTPConnection) -> Answering:
 AnsweringOf = Annotated[Answering, Depends(answering)]
 
 EVENTS: Mapping[str, type[BaseModel]] = {
-    "metadata": schemas.MetadataEvent,
-    "step": schemas.StepEvent,
-    "token": schemas.TokenEvent,
-    "citations": schemas.CitationsEvent,
-    "followups": schemas.FollowupsEvent,
-    "done": schemas.ChatAnswer,
-    "error": schemas.ErrorEvent,
+    "metadata": MetadataEvent,
+    "step": StepEvent,
+    "token": TokenEvent,
+    "citations": CitationsEvent,
+    "followups": FollowupsEvent,
+    "done": ChatAnswer,
+    "error": ErrorEvent,
 }
 
 

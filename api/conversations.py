@@ -15,7 +15,7 @@ from aegis.scope import Scope
 from api import deps
 from api.chat import STREAM_RESPONSES, AnsweringOf, Run, frames
 from api.encoding import Json, StrictRoute
-from api.schemas import (
+from api.schemas.conversations import (
     ConversationAnswer,
     ConversationsAnswer,
     ConversationWithTurns,

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from aegis.errors import InvalidInput
 from api import deps
 from api.encoding import Json, StrictRoute
-from api.schemas import DocumentAnswer, DocumentsAnswer, TextAnswer
+from api.schemas.documents import DocumentAnswer, DocumentsAnswer, TextAnswer
 from retrieval.blobs import Blobs
 from retrieval.catalogue import Catalogue, DocumentEntry
 from retrieval.ingestion import Ingestion

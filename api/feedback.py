@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 
 from api import deps
 from api.encoding import StrictRoute
-from api.schemas import FeedbackBody
+from api.schemas.feedback import FeedbackBody
 from memory.conversations import Conversations
 
 router = APIRouter(prefix="/api/v1/feedback", tags=["conversations"], route_class=StrictRoute)

@@ -14,7 +14,7 @@ from api import deps
 from api.chat import AnsweringOf
 from api.conversations import KeptOf
 from api.encoding import Json, StrictRoute
-from api.schemas import ForgetBody, ForgottenAnswer
+from api.schemas.forgetting import ForgetBody, ForgottenAnswer
 from retrieval.ingestion import Ingestion
 from retrieval.ingestion.erasing import Eraser, Left
 

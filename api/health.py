@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from aegis.errors import AegisError
 from api.encoding import Json
-from api.schemas import HealthAnswer, ReadyAnswer
+from api.schemas.health import HealthAnswer, ReadyAnswer
 
 router = APIRouter(prefix="/health", tags=["operation"])
 

@@ -1,4 +1,4 @@
-"""How large a request body may be, checked before it is read and again while it is."""
+"""How large a request may be: its body, checked before it is read and again while it is, and a question in it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from aegis.errors import TooLarge
+from aegis.settings import Settings
 from api.errors import refusal
 
 INGEST_PATH = "/api/v1/retrieval/ingest"
@@ -32,6 +34,16 @@ class BodyLimits:
         if path in (IMPORT_PATH, RESTORE_PATH):
             return self.conversations if path == IMPORT_PATH else self.backup
         return self.json if path.startswith("/api/") else self.upload
+
+
+def bounded(text: str, settings: Settings, field: str) -> None:
+    limit = settings.chat.max_question_chars
+    if len(text) > limit:
+        raise TooLarge(
+            f"{field} has {len(text):,} characters; at most {limit:,} are taken (AEGIS_CHAT__MAX_QUESTION_CHARS).",
+            field=field,
+            limit=limit,
+        )
 
 
 def limits_for(max_file_bytes: int) -> BodyLimits:

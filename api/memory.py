@@ -14,43 +14,33 @@ from aegis.errors import InvalidInput, NotFound
 from aegis.scope import Scope
 from api import deps
 from api.encoding import Json, StrictRoute
-from api.retrieval import bounded
-from api.schemas import (
+from api.limits import bounded
+from api.schemas.memory import (
     AuditAnswer,
-    ChangeAnswer,
-    ChangesAnswer,
     ConflictsAnswer,
-    ConsolidationAnswer,
-    ExtractionAnswer,
     FactAnswer,
     FactBody,
     FactsAnswer,
     MemorySearchAnswer,
     MemorySearchBody,
     NeighbourhoodAnswer,
-    QuarantineAnswer,
 )
 from memory.facts import Entity, Fact, Facts, Neighbourhoods
 from memory.facts.audit import Auditor
 from memory.facts.conflicts import Conflict, Conflicts
 from memory.facts.conflicts import told as told_of
-from memory.facts.consolidation import Consolidation, Run
 from memory.facts.control import UNSET, Correction, FactControl
-from memory.facts.history import Change
 from memory.facts.summaries import Summaries
-from memory.reading.reader import ModelReader, Status
 from retrieval.catalogue import Catalogue
 from retrieval.ingestion import Ingestion
 
 router = APIRouter(prefix="/api/v1/memory", tags=["memory"], route_class=StrictRoute)
 
-
 FactsOf = Annotated[Facts, Depends(deps.facts)]
 NeighbourhoodsOf = Annotated[Neighbourhoods, Depends(deps.neighbourhoods)]
 ControlOf = Annotated[FactControl, Depends(deps.fact_control)]
 CatalogueOf = Annotated[Catalogue, Depends(deps.catalogue)]
-ReadingOf = Annotated[ModelReader, Depends(deps.reading)]
-ConsolidationOf = Annotated[Consolidation, Depends(deps.consolidation)]
+
 EntityName = Annotated[str, Query(min_length=1, max_length=200)]
 
 
@@ -146,67 +136,6 @@ async def audit(scope: deps.ScopeOf, auditor: Annotated[Auditor, Depends(deps.au
     return Json(asdict(found) | {"missing": list(found.missing), "missing_share": round(found.missing_share, 6)})
 
 
-@router.get("/quarantine", response_model=QuarantineAnswer)
-async def quarantine(
-    scope: deps.ScopeOf, reading: ReadingOf, limit: deps.Limit = 100, cursor: deps.Cursor = ""
-) -> Response:
-    """What a model claimed of documents without their saying so, with the reason. Never searched, never an answer."""
-    found = await reading.quarantine.page(scope, after=cursor, limit=limit + 1)
-    page = [asdict(one) for one in found[:limit]]
-    return Json({"facts": page, "next": page[-1]["id"] if len(found) > limit else None})
-
-
-@router.get("/extraction", response_model=ExtractionAnswer)
-async def extraction(scope: deps.ScopeOf, reading: ReadingOf) -> Response:
-    """How far a model has read the documents for facts, and what the rest would cost where it is a paid one."""
-    return Json(_extraction(await reading.status(scope)))
-
-
-@router.post("/extraction", response_model=ExtractionAnswer)
-async def extract(scope: deps.ScopeOf, reading: ReadingOf) -> Response:
-    """Go on: agrees to pay for what waits, as far as a paid model is needed, and tries again what failed."""
-    await reading.agree(scope)
-    return Json(_extraction(await reading.status(scope)))
-
-
-@router.get("/changes", response_model=ChangesAnswer)
-async def changes(
-    scope: deps.ScopeOf,
-    control: ControlOf,
-    fact: Annotated[str | None, Query(max_length=64, pattern=deps.NO_NUL, description="Of this fact only")] = None,
-    limit: deps.Limit = 100,
-) -> Response:
-    """What superseded, corrected, confirmed, forbade or merged, with the reason; newest first."""
-    found = await control.history(scope, fact_id=fact, limit=limit)
-    return Json({"changes": [_change(one) for one in found]})
-
-
-@router.post("/changes/{change_id}/undo", response_model=ChangeAnswer)
-async def undo(change_id: deps.Id, scope: deps.ScopeOf, control: ControlOf) -> Response:
-    """Put back what a change took."""
-    return Json(_change(await control.undo(scope, change_id)))
-
-
-@router.post("/consolidate", status_code=202, response_model=ConsolidationAnswer)
-async def consolidate(_scope: deps.ScopeOf, consolidation: ConsolidationOf) -> Response:
-    """Merge duplicate entities, take out what belongs to nothing, summarise: what is done each night, now."""
-    return Json(_consolidation(await consolidation.start(), running=True), 202)
-
-
-@router.get("/consolidate", response_model=ConsolidationAnswer)
-async def consolidated(_scope: deps.ScopeOf, consolidation: ConsolidationOf) -> Response:
-    """How far it is, or how the last one ended."""
-    return Json(_consolidation(await consolidation.last(), running=consolidation.running))
-
-
-def _consolidation(run: Run | None, *, running: bool) -> dict[str, Any]:
-    counts = ("merged", "pruned", "summarised")
-    if run is None:
-        return {"running": running, "phase": None, "started_at": None, "ended_at": None, **dict.fromkeys(counts, 0)}
-    shown = {name: getattr(run, name) for name in ("phase", "started_at", "ended_at", *counts)}
-    return {"running": running and run.ended_at is None, **shown}
-
-
 @router.get("/graph", response_model=NeighbourhoodAnswer)
 async def graph(
     entity: EntityName,
@@ -257,18 +186,6 @@ def _correction(body: FactBody) -> Correction:
 def _conflict(conflict: Conflict) -> dict[str, Any]:
     named = {"subject": conflict.subject.name, "subject_id": conflict.subject.id, "relation": conflict.relation}
     return {**named, "told": told_of(conflict), "claims": [_fact(fact) for fact in conflict.claims]}
-
-
-def _extraction(status: Status) -> dict[str, Any]:
-    choice = status.choice
-    told = {"enabled": status.enabled, "quarantined": status.quarantined, "waits": status.waits}
-    told |= {"provider": choice and choice.provider, "model": choice and choice.model}
-    told |= {"paid": choice is not None and choice.price is not None, "failures": list(status.failures)}
-    return told | asdict(status.counts) | {"estimate": status.estimate and asdict(status.estimate)}
-
-
-def _change(change: Change) -> dict[str, Any]:
-    return asdict(change)
 
 
 def _fact(fact: Fact) -> dict[str, Any]:

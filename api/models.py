@@ -11,7 +11,7 @@ from starlette.responses import Response
 from agents.judge import Judge
 from api import deps
 from api.encoding import Json, StrictRoute
-from api.schemas import JudgeBody, ModelsAnswer, VerdictAnswer
+from api.schemas.models import JudgeBody, ModelsAnswer, VerdictAnswer
 from inference.routing import RoutedWriter
 
 WriterOf = Annotated[RoutedWriter, Depends(deps.writer)]

@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from api.chat import EVENTS
-from api.schemas import ErrorEnvelope, IngestBody
+from api.schemas.errors import ErrorEnvelope
+from api.schemas.ingestion import IngestBody
 
 # `default` covers every error; naming it also keeps FastAPI from describing an error shape that we do not send.
 ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorEnvelope, "description": "Any error"}}

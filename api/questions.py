@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from api import deps
 from api.encoding import Json, StrictRoute
-from api.schemas import QuestionAnswer, QuestionsAnswer, StandingBody
+from api.schemas.questions import QuestionAnswer, QuestionsAnswer, StandingBody
 from memory.conversations import Conversations
 from memory.standing import StandingQuestion, StandingQuestions, StandingState
 

@@ -16,7 +16,8 @@ from aegis.database import Database
 from aegis.errors import AegisError, ModelFailed, ModelUnavailable
 from aegis.scope import Scope
 from api.chat import EVENTS
-from api.schemas import ChatAnswer, ConversationsAnswer, ConversationWithTurns, ReceiptAnswer
+from api.schemas.chat import ChatAnswer
+from api.schemas.conversations import ConversationsAnswer, ConversationWithTurns, ReceiptAnswer
 from memory.conversations import Citation, Turn, told
 from memory.conversations.store import SqlConversations
 from tests.api.conftest import Open

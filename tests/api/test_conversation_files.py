@@ -13,7 +13,7 @@ from aegis.database import Database, open_database
 from aegis.database.migrations import upgrade
 from aegis.scope import LOCAL_USER, Scope, new_id
 from aegis.settings import SQLiteSettings
-from api.schemas import FoundTurnsAnswer, TakenInAnswer
+from api.schemas.conversations import FoundTurnsAnswer, TakenInAnswer
 from memory.conversations.tiers import TieredConversations
 from tests.api.conftest import Open
 from tests.memory.conversations.talks import BOB, answered, asked, tell, tiers

@@ -10,7 +10,7 @@ import pytest
 
 from aegis.errors import NotFound
 from aegis.scope import Scope
-from api.schemas import DocumentAnswer, DocumentsAnswer, TextAnswer
+from api.schemas.documents import DocumentAnswer, DocumentsAnswer, TextAnswer
 from retrieval.catalogue import DocumentEntry
 from tests.api.conftest import FakeCatalogue, Open, served
 from tests.api.test_ingestion import FakeIngestion

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aegis.cli import extraction as command
-from api.schemas import ExtractionAnswer, QuarantineAnswer
+from api.schemas.extraction import ExtractionAnswer, QuarantineAnswer
 from inference import Choice
 from inference.prices import Price
 from memory.reading.estimate import Estimate

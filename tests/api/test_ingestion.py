@@ -13,7 +13,7 @@ import pytest
 from aegis.errors import Forbidden, NotFound
 from aegis.scope import Scope
 from aegis.settings import IngestionSettings, Settings
-from api.schemas import FilesAnswer, JobAnswer, JobsAnswer
+from api.schemas.jobs import FilesAnswer, JobAnswer, JobsAnswer
 from retrieval.ingestion import FileReport, Job, Upload
 from tests.api.conftest import Open
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from aegis.errors import GraphUnavailable, NotFound
 from aegis.scope import Scope, Span
-from api.schemas import FactAnswer, FactsAnswer, MemorySearchAnswer, NeighbourhoodAnswer
+from api.schemas.memory import FactAnswer, FactsAnswer, MemorySearchAnswer, NeighbourhoodAnswer
 from memory.facts import Entity, Evidence, Fact, Neighbourhood, ScoredFact
 from tests.api.conftest import Open
 

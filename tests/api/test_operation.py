@@ -15,7 +15,8 @@ from api import health
 from api.chat import EVENTS
 from api.checks import documents
 from api.health import Check, Finding
-from api.schemas import ReadyAnswer, RebuildAnswer
+from api.schemas.admin import RebuildAnswer
+from api.schemas.health import ReadyAnswer
 from tests.api.conftest import Open, served
 
 

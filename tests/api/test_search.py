@@ -12,7 +12,7 @@ import pytest
 
 from aegis.errors import IndexUnavailable
 from aegis.scope import Scope, Span
-from api.schemas import SearchAnswer
+from api.schemas.search import SearchAnswer
 from retrieval.catalogue import NEVER, Chunk, DocumentFilter
 from retrieval.search import Hit, SearchRequest
 from tests.api.conftest import Open
