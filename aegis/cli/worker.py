@@ -24,7 +24,7 @@ def worker() -> None:
 
 
 async def _work(settings: Settings) -> None:
-    from aegis.worker import open_worker
+    from aegis.services.worker import open_worker
 
     async with open_worker(settings) as opened:
         loop = asyncio.get_running_loop()

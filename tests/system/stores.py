@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aegis.database import open_database
-from aegis.facts import FOLDER as FACTS
+from aegis.services.facts import FOLDER as FACTS
 from aegis.settings import EdgeSettings, SQLiteSettings
 from memory.facts.points import FIELDS, FactPoints, fact_settings
 from retrieval.embedding.wordllama import open_wordllama

@@ -7,7 +7,7 @@ from typing import Any
 
 from aegis.database import Database
 from aegis.database.outbox import Outbox
-from aegis.reading import model_reader
+from aegis.services.reading import model_reader
 from aegis.settings import Settings
 from inference.routing import budgets_of, open_writer
 from retrieval.catalogue import Catalogue

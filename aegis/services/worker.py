@@ -6,17 +6,18 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from socket import gethostname
 from typing import TYPE_CHECKING
 
 from aegis.database import Database, open_database
 from aegis.database.migrations import upgrade
 from aegis.database.outbox import Outbox
-from aegis.database.signals import NoSignals, Signals
 from aegis.errors import ConfigurationError
 from aegis.folder import share_folder
 from aegis.scope import new_id
+from aegis.services.background import cancelled
+from aegis.services.clock import now
+from aegis.services.signals import open_signals
 from aegis.settings import RedisSettings, Settings, SQLiteSettings
 
 if TYPE_CHECKING:
@@ -48,19 +49,19 @@ async def open_worker(settings: Settings) -> AsyncGenerator[Worker]:
         share_folder(settings.folder)
         database = await stack.enter_async_context(open_database(settings.database, settings.folder))
         await upgrade(database)
-        budgets = budgets_of(settings, database, _now)
+        budgets = budgets_of(settings, database, now)
         opening = open_embedder(settings.embedder, lambda given: meter_of(given, settings, budgets))
         embedder = await stack.enter_async_context(opening)
-        outbox = Outbox(database, await _signals(settings, stack))
-        versions = Versions(database, outbox, lambda: embedder, GraphWriter(), _now)
+        outbox = Outbox(database, await open_signals(settings, stack))
+        versions = Versions(database, outbox, lambda: embedder, GraphWriter(), now)
         prepare = Preparer(settings.retrieval.chunk_tokens, RuleExtractor())
         reader = SharedReader(blobs_at(settings.blobs, settings.folder), prepare, settings.ingestion)
-        leftovers = Leftovers(JobTable(database, name, _now), versions)
-        lanes = Lanes(Claims(database, name, _now), versions, reader, leftovers, settings.ingestion)
+        leftovers = Leftovers(JobTable(database, name, now), versions)
+        lanes = Lanes(Claims(database, name, now), versions, reader, leftovers, settings.ingestion)
         worker = Worker(lanes, settings.ingestion, lambda: _check_embedder(database, embedder), name)
         if isinstance(settings.cache, RedisSettings):
             answering = answer(settings.cache, worker.take_up, settings.ingestion.parallel_jobs)
-            stack.push_async_callback(_cancelled, asyncio.create_task(answering, name="answering calls"))
+            stack.push_async_callback(cancelled, asyncio.create_task(answering, name="answering calls"))
         yield worker
 
 
@@ -87,20 +88,3 @@ async def _check_embedder(database: Database, embedder: Embedder) -> None:
             f"The index is filled by the embedder {current.embedder}, this worker was set to {embedder.name}. "
             "Give it the server's AEGIS_EMBEDDER__ settings and start it again."
         )
-
-
-async def _signals(settings: Settings, stack: AsyncExitStack) -> Signals:
-    if not isinstance(settings.cache, RedisSettings):
-        return NoSignals()
-    from aegis.database.redis_signals import open_redis_signals
-
-    return await stack.enter_async_context(open_redis_signals(settings.cache))
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

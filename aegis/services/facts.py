@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aegis.database import Database
 from aegis.database.leases import Leases
 from aegis.database.outbox import Outbox
-from aegis.index import remove_others
+from aegis.services.index import remove_others
 from aegis.settings import EdgeSettings, Settings
 
 if TYPE_CHECKING:
