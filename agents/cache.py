@@ -30,7 +30,7 @@ from memory.cache import Entry
 from memory.cache.answer_cache import AnswerCache
 from memory.cache.key import entry_id, key_of
 from memory.statements import only_states
-from retrieval.catalogue import Chunk
+from retrieval.chunk import Chunk
 
 SIMILAR = 0.6  # cosine from which a question is looked at; what it takes to be served is more
 LOOKED_AT = 5  # nearest questions

@@ -17,7 +17,7 @@ from agents.retrieve import INDEX_NOTE, found, moment, search_request
 from agents.state import Context, FactUsed, Found, State
 from agents.topic import content_words, names
 from memory.facts import Entity, Fact, Facts, Neighbourhood, Neighbourhoods, ScoredFact
-from retrieval.catalogue import Chunk
+from retrieval.chunk import Chunk
 from retrieval.search import Hit, Searcher
 
 GRAPH_NOTE = "Facts were out of reach: the graph did not answer."

@@ -8,7 +8,7 @@ from typing import Protocol
 from aegis.scope import Scope
 from agents.state import State
 from inference import Passage
-from retrieval.catalogue import Chunk
+from retrieval.chunk import Chunk
 
 PASSAGES = 8
 

@@ -23,7 +23,7 @@ from inference.sentences import Sentence, sentences
 from inference.words import content_words
 from memory.conversations import Citation
 from memory.facts.conflicts import Conflict, told
-from retrieval.catalogue import Chunk
+from retrieval.chunk import Chunk
 
 KEPT = 0.1  # a named passage that shares less with its sentence is no evidence for it
 CLEAR = 0.6  # support from which an unnamed or better passage is named

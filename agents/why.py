@@ -15,7 +15,8 @@ from agents.ground import BARELY, JUDGED, judge
 from inference import Passage
 from inference.extractive import Embed
 from inference.words import content_words
-from retrieval.catalogue import Chunk, DocumentEntry
+from retrieval.catalogue import DocumentEntry
+from retrieval.chunk import Chunk
 from retrieval.ingestion import FileReport
 from retrieval.search import Hit, Searcher, SearchRequest
 from retrieval.store import Candidates, Scored

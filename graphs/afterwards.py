@@ -34,7 +34,8 @@ from memory.cache.answer_cache import AnswerCache
 from memory.conversations import Conversations, Turn
 from memory.recalls import AnswerRecalls, Queued
 from memory.standing import StandingQuestion, StandingQuestions
-from retrieval.catalogue import Catalogue, versions
+from retrieval.catalogue import Catalogue
+from retrieval.tables import versions
 
 LOOK = 0.25  # seconds between looks at the epoch
 OFTEN = 5.0  # seconds between looks at what people save or ask to be told meanwhile

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from aegis.scope import Scope
 from agents.state import State
-from retrieval.catalogue import Chunk
+from retrieval.chunk import Chunk
 
 MOST = 3
 LOOKED_AT = 12

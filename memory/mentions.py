@@ -21,8 +21,10 @@ from memory.facts.tables import entities, homes, mentions
 from memory.hops import relates, starts
 from memory.linking import linked
 from memory.naming import asked, candidates, home_keys, longest
-from retrieval.catalogue import Chunk, DocumentFilter, documents, versions, visible_at
+from retrieval.catalogue import DocumentFilter
+from retrieval.chunk import Chunk
 from retrieval.search import Hit, Searcher, SearchRequest
+from retrieval.tables import documents, versions, visible_at
 
 SOURCES = 5  # passages whose mentions are followed
 BONUS = 0.3  # for the home of a name that the question itself holds

@@ -1,140 +1,24 @@
-"""The catalogue: documents, their versions and text, chunks, and the embeddings kept for rebuilding.
-
-Visibility belongs to versions: a version is seen at every epoch e with visible_from <= e < visible_until. NEVER marks
-a version not yet published (`visible_from`) or not yet replaced (`visible_until`).
-"""
+"""The catalogue: documents by id, by source and in lists, their text, and the epoch that readers go by."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    BindParameter,
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    RowMapping,
-    String,
-    Table,
-    Text,
-    and_,
-    bindparam,
-    func,
-    or_,
-    select,
-)
+from sqlalchemy import and_, bindparam, func, or_, select
 
-from aegis.database import NAMES_BLOB, Database, Timestamp, metadata
+from aegis.database import Database
 from aegis.database.signals import NoSignals, Signals
 from aegis.errors import NotFound
-from aegis.scope import Scope, Span
+from aegis.scope import Scope
+from retrieval.chunk import Chunk, Chunks
+from retrieval.tables import TEXT_PART, documents, epochs, texts, versions, visible_at
 
-NEVER = 2**53
 REPLICA_EPOCH_LIFETIME = 0.2  # seconds a replica goes by the epoch it has read
-TEXT_PART = 100_000  # code points per row, so that no row takes long to write
-
-documents = Table(
-    "documents",
-    metadata,
-    Column("id", String(36), primary_key=True),
-    Column("owner", String(120), nullable=False),
-    Column("collection", String(120), nullable=False, index=True),
-    Column("source", Text, nullable=False),  # a URI, or `upload:` and a name
-    Column("tags", JSON, nullable=False),
-    Column("created_at", Timestamp, nullable=False),
-)
-
-versions = Table(
-    "versions",
-    metadata,
-    Column("id", String(36), primary_key=True),
-    Column("document_id", ForeignKey("documents.id"), nullable=False, index=True),
-    Column("content_hash", String(64), nullable=False, info=NAMES_BLOB),  # sha256 of the original bytes
-    Column("visible_from", BigInteger, nullable=False),
-    Column("visible_until", BigInteger, nullable=False),
-    Column("chunk_count", Integer, nullable=False),
-    Column("indexed_at", Timestamp, nullable=False),
-    Column("title", Text, nullable=False),
-    Column("media_type", String(120), nullable=False),
-    Column("chars", Integer, nullable=False),
-    Column("dated", Timestamp),  # the document's own date, if it states one
-    # Long columns stand last: SQLite walks through them to reach what comes after.
-    Column("pages", JSON, nullable=False),  # [[start, "label"], ...] in order: page, slide, sheet
-    Column("headings", JSON, nullable=False),  # [[start, level, "heading"], ...] in order
-    Column("verdict", JSON, nullable=False),  # what is known of the text's quality; {} when nothing is wrong
-)
-
-texts = Table(
-    "texts",
-    metadata,
-    Column("version_id", ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
-    Column("start", Integer, primary_key=True),  # offset of the part's first code point
-    Column("text", Text, nullable=False),
-)
-
-chunks = Table(
-    "chunks",
-    metadata,
-    Column("id", String(36), primary_key=True),
-    Column("version_id", ForeignKey("versions.id", ondelete="CASCADE"), nullable=False),
-    Column("ordinal", Integer, nullable=False),
-    Column("start", Integer, nullable=False),
-    Column("end", Integer, nullable=False),
-    Column("text", Text, nullable=False),  # exactly text[start:end] of the version
-    Column("page", String(120)),  # label of the page, slide or sheet the chunk starts on
-    Column("heading", Text),  # heading path, joined by " > "
-    Column("embedded_hash", String(64), nullable=False),  # of the text that was embedded (context + chunk)
-    Index("ix_chunks_version_ordinal", "version_id", "ordinal"),
-)
-
-embeddings = Table(
-    "embeddings",
-    metadata,
-    Column("text_hash", String(64), primary_key=True),
-    Column("embedder", String(80), primary_key=True),
-    Column("vector", LargeBinary, nullable=False),  # float16, little endian
-)
-
-epochs = Table("epochs", metadata, Column("id", Integer, primary_key=True), Column("value", BigInteger, nullable=False))
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A chunk as retrieval and answers need it. `text == version_text[span.start:span.end]`."""
-
-    id: str
-    document_id: str
-    version_id: str
-    collection: str
-    source: str
-    title: str
-    ordinal: int
-    span: Span
-    text: str
-    page: str | None
-    heading: str | None
-    visible_from: int
-    visible_until: int
-    warning: str | None = None  # what is known against the document's text: pages without any, say
-
-    @property
-    def embedded_text(self) -> str:
-        """What both vectors are made of: the chunk with its title and heading path in front."""
-        return embedded_text(self.title, self.heading, self.text)
-
-
-def embedded_text(title: str, heading: str | None, text: str) -> str:
-    context = f"{title} > {heading}" if heading and heading != title else title
-    return f"{context}\n{text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,35 +52,6 @@ class DocumentFilter:
 
 
 @dataclass(slots=True)
-class _ChunkCache:
-    """Chunk texts never change under an id, so the rows are kept; visibility is the index's business.
-
-    As plain tuples of strings and numbers: the collector of cycles does not walk those, and 16,000 chunks with their
-    spans cost each of its full rounds some 30 ms on a busy machine.
-    """
-
-    limit: int = 16_000  # about 25 MB
-    rows: dict[str, _Row] = field(default_factory=dict[str, "_Row"])
-    beside: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])  # ids by a chunk's id
-
-    def keep(self, found: Iterable[_Row]) -> None:
-        for row in found:
-            self.rows[row[0]] = row
-        while len(self.rows) > self.limit:
-            del self.rows[next(iter(self.rows))]
-
-    def keep_beside(self, found: Mapping[str, tuple[str, ...]]) -> None:
-        self.beside.update(found)
-        while len(self.beside) > self.limit:
-            del self.beside[next(iter(self.beside))]
-
-    def forget(self, ids: Iterable[str]) -> None:
-        for identifier in ids:
-            self.rows.pop(identifier, None)
-        self.beside.clear()
-
-
-@dataclass(slots=True)
 class _Epoch:
     """The newest epoch known here. Alone on a store, this process raises it itself; a replica looks again."""
 
@@ -220,7 +75,7 @@ class Catalogue:
         self._database = database
         self._signals = signals or NoSignals()
         self._signals.listen("epoch", self._look_again)
-        self._cache = _ChunkCache()
+        self._chunks = Chunks(database)
         self._epoch = _Epoch(math.inf if database.dialect == "sqlite" else REPLICA_EPOCH_LIFETIME)
         self._collections: tuple[int, frozenset[str]] | None = None
 
@@ -239,8 +94,8 @@ class Catalogue:
         self._epoch.read_at = -math.inf
 
     def forget(self, chunk_ids: Iterable[str] | None = None) -> None:
-        """Drop cached rows of erased chunks (all rows when ids are not known)."""
-        self._cache.forget(list(self._cache.rows) if chunk_ids is None else chunk_ids)
+        """Drop what is kept in memory of erased chunks (of all when ids are not known)."""
+        self._chunks.forget(chunk_ids)
 
     async def epoch_at(self, moment: datetime) -> int:
         """The epoch that was the newest at that moment."""
@@ -262,35 +117,15 @@ class Catalogue:
 
     async def chunks(self, scope: Scope, ids: Sequence[str]) -> list[Chunk]:
         """The chunks with these ids that the scope may see, in the order asked for."""
-        found = {identifier: self._cache.rows[identifier] for identifier in ids if identifier in self._cache.rows}
-        missing = [identifier for identifier in ids if identifier not in found]
-        if missing:
-            read = await self._database.look(
-                lambda c: [_row(row) for row in c.execute(_BY_ID, {"ids": missing}).mappings()]
-            )
-            self._cache.keep(read)
-            found.update((row[0], row) for row in read)
-        ordered = (_chunk(found[identifier]) for identifier in ids if identifier in found)
-        return [chunk for chunk in ordered if scope.may_read(chunk.collection)]
+        return await self._chunks.by_id(scope, ids)
 
     async def beside(self, scope: Scope, ids: Sequence[str]) -> dict[str, list[Chunk]]:
         """By each of these chunks, those just before and after it in its version, as far as the scope may see them."""
-        known = {identifier: self._cache.beside[identifier] for identifier in ids if identifier in self._cache.beside}
-        if missing := [identifier for identifier in ids if identifier not in known]:
-            async with self._database.read() as connection:
-                pairs = (await connection.execute(_BESIDE, {"ids": missing})).all()
-            found = {one: tuple(other for asked, other in pairs if asked == one) for one in missing}
-            self._cache.keep_beside(found)
-            known |= found
-        wanted = dict.fromkeys(other for others in known.values() for other in others)
-        read = {chunk.id: chunk for chunk in await self.chunks(scope, list(wanted))}
-        return {one: [read[other] for other in others if other in read] for one, others in known.items()}
+        return await self._chunks.beside(scope, ids)
 
     async def chunks_of(self, scope: Scope, version_id: str) -> list[Chunk]:
-        query = _CHUNKS.where(chunks.c.version_id == version_id).order_by(chunks.c.ordinal)
-        async with self._database.read() as connection:
-            found = [_chunk(_row(row)) for row in (await connection.execute(query)).mappings()]
-        return [chunk for chunk in found if scope.may_read(chunk.collection)]
+        """All chunks of a version, in order."""
+        return await self._chunks.of_version(scope, version_id)
 
     async def document(self, scope: Scope, document_id: str, epoch: int | None = None) -> DocumentEntry:
         """Raises NotFound where there is none that this scope may see at this epoch."""
@@ -390,51 +225,6 @@ class Catalogue:
             return [DocumentEntry(**row) for row in (await connection.execute(query)).mappings()]
 
 
-def visible_at(epoch: int | BindParameter[int]) -> Any:
-    return and_(versions.c.visible_from <= epoch, versions.c.visible_until > epoch)
-
-
-_CHUNKS = (
-    select(
-        chunks,
-        versions.c.document_id,
-        versions.c.title,
-        versions.c.visible_from,
-        versions.c.visible_until,
-        versions.c.verdict,
-        documents.c.collection,
-        documents.c.source,
-    )
-    .join(versions, versions.c.id == chunks.c.version_id)
-    .join(documents, documents.c.id == versions.c.document_id)
-)
 _NEWEST = select(func.count(), func.max(versions.c.indexed_at)).where(
     versions.c.id.in_(bindparam("versions", expanding=True))
-)
-_BY_ID = _CHUNKS.where(chunks.c.id.in_(bindparam("ids", expanding=True)))
-_ASKED = chunks.alias("asked")
-_NEAR = chunks.c.ordinal.between(_ASKED.c.ordinal - 1, _ASKED.c.ordinal + 1)
-_BESIDE = (
-    select(_ASKED.c.id, chunks.c.id)
-    .join(chunks, and_(chunks.c.version_id == _ASKED.c.version_id, _NEAR, chunks.c.id != _ASKED.c.id))
-    .where(_ASKED.c.id.in_(bindparam("ids", expanding=True)))
-    .order_by(_ASKED.c.id, chunks.c.ordinal)
-)
-
-
-_Row = tuple[Any, ...]  # the fields of a Chunk in order, its span as two numbers
-
-
-def _row(row: RowMapping) -> _Row:
-    warning = (row["verdict"] or {}).get("warning")
-    return (*(row[name] for name in _FIELDS), warning)
-
-
-def _chunk(row: _Row) -> Chunk:
-    return Chunk(*row[:7], Span(row[7], row[8]), *row[9:])  # pyright: ignore[reportCallIssue]  # its length is known
-
-
-_FIELDS = (
-    *("id", "document_id", "version_id", "collection", "source", "title", "ordinal", "start", "end"),
-    *("text", "page", "heading", "visible_from", "visible_until"),
 )

@@ -13,13 +13,14 @@ from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, or_, selec
 from aegis.database import Database
 from aegis.database.outbox import OutboxRow, outbox
 from aegis.database.schema import insert_missing
-from retrieval.catalogue import chunks, documents, embedded_text, embeddings, versions
+from retrieval.chunk import embedded_text
 from retrieval.embedding import Embedder
 from retrieval.indexes import projection_name
 from retrieval.ingestion.versions import CHUNKS_TOPIC, VISIBILITY_TOPIC, embedding_rows
 from retrieval.keywords import KeywordEncoder
 from retrieval.projection import CHUNK_TOPICS, POINTS, Resettable
 from retrieval.store import Point, Summary, Visibility, checksum
+from retrieval.tables import chunks, documents, embeddings, versions
 
 IDS = 500  # chunk ids looked up at a time
 SUMMED = 2000  # chunks whose checksums are added at a time

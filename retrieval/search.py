@@ -15,7 +15,8 @@ from aegis.settings import Fusion, RetrievalSettings
 from aegis.telemetry import HITS, timed
 from inference.paying import paid_by
 from retrieval import ranking
-from retrieval.catalogue import Catalogue, Chunk, DocumentFilter
+from retrieval.catalogue import Catalogue, DocumentFilter
+from retrieval.chunk import Chunk
 from retrieval.diversity import folded, spread
 from retrieval.embedding import Embedder
 from retrieval.interaction import DEPTH, Reader, Reranker, reranked

@@ -18,7 +18,7 @@ TABLES = (
     "aegis.database.leases",
     "inference.budgets",
     "inference.sharing",
-    "retrieval.catalogue",
+    "retrieval.tables",
     "retrieval.indexes",
     "retrieval.ingestion.publishing",
     "retrieval.ingestion.jobs",

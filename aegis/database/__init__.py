@@ -1,6 +1,6 @@
 """The one truth: a relational store, its outbox and leases.
 
-Tables stand beside their noun (`retrieval/catalogue.py`, `memory/conversations/tables.py`, ...), all on `metadata`.
+Tables stand beside their noun (`retrieval/tables.py`, `memory/conversations/tables.py`, ...), all on `metadata`.
 """
 
 from aegis.database.engine import Database, open_database

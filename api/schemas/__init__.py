@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from retrieval.catalogue import NEVER
+from retrieval.tables import NEVER
 
 MAX_TEXT = 100_000  # a longer question or query is refused before the setting's own bound is looked at
 

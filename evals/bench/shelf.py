@@ -18,7 +18,8 @@ from aegis.settings import EdgeSettings, RetrievalSettings, SQLiteSettings
 from memory.extraction import RuleExtractor
 from memory.facts.writing import GraphWriter
 from memory.mentions import GraphSearcher, MentionFollower
-from retrieval.catalogue import NEVER, Catalogue, chunks, documents, embedded_text, epochs, versions
+from retrieval.catalogue import Catalogue
+from retrieval.chunk import embedded_text
 from retrieval.embedding import Embedder
 from retrieval.embedding.wordllama import WordLlamaEmbedder, open_wordllama
 from retrieval.interaction import MaxSim, Reader
@@ -28,6 +29,7 @@ from retrieval.search import HybridSearcher
 from retrieval.splitting import Piece
 from retrieval.store import Point, VectorStore
 from retrieval.store.edge import open_edge
+from retrieval.tables import NEVER, chunks, documents, epochs, versions
 
 COLLECTION = "bench"
 SCOPE = Scope("bench", frozenset({COLLECTION}))

@@ -15,9 +15,9 @@ from collections.abc import Collection
 import numpy as np
 
 from aegis.errors import AegisError
-from retrieval.catalogue import NEVER
 from retrieval.projection import Resettable
 from retrieval.store import Dense, Point, PointFilter, Scored, Sparse, VectorQuery
+from retrieval.tables import NEVER
 
 PER_KEY = 2_000
 PATIENCE = 5.0  # seconds that a store which failed is left alone

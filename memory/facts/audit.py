@@ -12,7 +12,7 @@ from aegis.scope import Scope
 from memory.facts.conflicts import Conflicts
 from memory.facts.tables import entities, episodes, evidence, facts, mentions
 from memory.facts.visibility import Epoch, groups_of, stated
-from retrieval.catalogue import chunks, versions, visible_at
+from retrieval.tables import chunks, versions, visible_at
 
 PAGE = 500  # rows of evidence compared at a time
 

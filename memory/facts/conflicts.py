@@ -22,7 +22,7 @@ from memory.facts.visibility import Epoch, groups_of, stated
 from memory.naming import key
 from memory.statements import single
 from memory.statements.relations import SINGLE
-from retrieval.catalogue import chunks
+from retrieval.tables import chunks
 
 # Beside those that people state of themselves: what documents say of things that are in one state at a time.
 _OF_DOCUMENTS = frozenset(("DIED_IN", "DIRECTED_BY", "MANAGED_BY", "OWNED_BY"))

@@ -15,7 +15,7 @@ from memory.facts.merging import all_of, read_as
 from memory.facts.rows import batches
 from memory.facts.tables import aliases, entities, episodes, evidence, facts
 from memory.facts.visibility import mentioned, shown, stated
-from retrieval.catalogue import versions
+from retrieval.tables import versions
 
 MAX_KEYS = 400  # names looked up at a time
 MAX_NAMED = 200  # entities of one question

@@ -24,7 +24,7 @@ from memory.facts.visibility import stated
 from memory.facts.wording import content_words
 from memory.naming import key
 from memory.sentences import sentences
-from retrieval.catalogue import chunks, versions
+from retrieval.tables import chunks, versions
 
 logger = logging.getLogger(__name__)
 

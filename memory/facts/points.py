@@ -23,12 +23,12 @@ from aegis.settings import EdgeSettings
 from memory.facts.rows import TOPIC, batches
 from memory.facts.tables import aliases, entities, episodes, evidence, facts, mentions
 from memory.facts.visibility import Time
-from retrieval.catalogue import NEVER, versions
 from retrieval.embedding import Embedder
 from retrieval.ingestion.versions import VISIBILITY_TOPIC
 from retrieval.keywords import KeywordEncoder
 from retrieval.projection import POINTS, Resettable
 from retrieval.store import Fields, Point, Summary, Visibility, Within, checksum
+from retrieval.tables import NEVER, versions
 
 FOREVER = float(2**53)
 FIELDS: Fields = {

@@ -13,7 +13,7 @@ from sqlalchemy import BindParameter, and_, exists, or_, select
 
 from aegis.scope import Scope, group_id
 from memory.facts.tables import entities, episodes, evidence, facts, mentions
-from retrieval.catalogue import versions, visible_at
+from retrieval.tables import versions, visible_at
 
 
 class Epoch(Protocol):

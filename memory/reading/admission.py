@@ -25,7 +25,7 @@ from memory.naming import key
 from memory.reading.entailment import Claim, Judged, judged, named
 from memory.reading.queue import Reading
 from memory.reading.tables import quarantined
-from retrieval.catalogue import chunks, versions
+from retrieval.tables import chunks, versions
 
 MOST = 40  # entities, and facts, of one chunk
 LONGEST = 1000  # characters of what is set apart

@@ -11,7 +11,7 @@ from aegis.database import Database
 from aegis.scope import Scope
 from memory.facts.visibility import Epoch
 from memory.reading.tables import quarantined
-from retrieval.catalogue import versions, visible_at
+from retrieval.tables import versions, visible_at
 
 
 @dataclass(frozen=True, slots=True)

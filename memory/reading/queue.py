@@ -18,7 +18,7 @@ from aegis.database import Database
 from aegis.database.schema import insert_missing
 from aegis.scope import Scope
 from memory.reading.tables import quarantined, readings
-from retrieval.catalogue import chunks, documents, versions, visible_at
+from retrieval.tables import chunks, documents, versions, visible_at
 
 State = Literal["waiting", "running", "done", "failed"]
 VERSIONS = 20  # queued in one look

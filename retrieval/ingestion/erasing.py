@@ -16,10 +16,10 @@ from aegis.database import Database
 from aegis.errors import Forbidden, NotFound
 from aegis.scope import Scope
 from retrieval.blobs import Blobs
-from retrieval.catalogue import chunks, documents, embeddings, versions
 from retrieval.ingestion.jobs import job_files
 from retrieval.ingestion.publishing import Publisher
 from retrieval.ingestion.versions import Versions
+from retrieval.tables import chunks, documents, embeddings, versions
 
 Left = Literal["not findable", "erased from disk"]
 

@@ -40,8 +40,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aegis.database import NAMES_BLOB, Database, Timestamp, metadata
 from aegis.errors import Conflict, NotFound
 from aegis.scope import Scope
-from retrieval.catalogue import versions
 from retrieval.ingestion import FileReport, FileState, Job, JobState
+from retrieval.tables import versions
 
 LEASE = timedelta(seconds=30)
 ROWS = 200  # file rows of one transaction

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
-from retrieval.catalogue import NEVER, versions
 from retrieval.ingestion.jobs import JobTable
 from retrieval.ingestion.versions import Versions
+from retrieval.tables import NEVER, versions
 
 
 @dataclass(frozen=True, slots=True)

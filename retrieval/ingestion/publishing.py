@@ -25,8 +25,9 @@ from aegis.database.leases import Leases
 from aegis.database.outbox import Outbox, append
 from aegis.database.schema import insert_missing
 from aegis.errors import StoreUnavailable
-from retrieval.catalogue import NEVER, Catalogue, epochs, versions
+from retrieval.catalogue import Catalogue
 from retrieval.ingestion.versions import VISIBILITY_TOPIC
+from retrieval.tables import NEVER, epochs, versions
 
 LEASE = "publishing"
 LEASE_SECONDS = 30.0

@@ -26,10 +26,11 @@ from aegis.database.schema import insert_missing
 from aegis.errors import AegisError
 from aegis.scope import Span, chunk_id, text_hash, version_id
 from inference.paying import paid_by
-from retrieval.catalogue import NEVER, TEXT_PART, chunks, documents, embedded_text, embeddings, texts, versions
+from retrieval.chunk import embedded_text
 from retrieval.embedding import Embedder
 from retrieval.ingestion.preparing import GraphSink, Prepared
 from retrieval.splitting import Piece
+from retrieval.tables import NEVER, TEXT_PART, chunks, documents, embeddings, texts, versions
 
 CHUNKS_TOPIC = "chunks"  # {"version", "first", "last"}: chunks by ordinal, both included, to be written
 VISIBILITY_TOPIC = "visibility"  # {"version"}: its epochs have changed

@@ -10,7 +10,8 @@ from langgraph.runtime import Runtime
 
 from aegis.scope import Scope, Span
 from agents.state import Context, Found, State
-from retrieval.catalogue import NEVER, Chunk
+from retrieval.chunk import Chunk
+from retrieval.tables import NEVER
 
 PREFIX = "Preface. "  # so that no chunk starts at 0
 

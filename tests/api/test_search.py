@@ -13,8 +13,10 @@ import pytest
 from aegis.errors import IndexUnavailable
 from aegis.scope import Scope, Span
 from api.schemas.search import SearchAnswer
-from retrieval.catalogue import NEVER, Chunk, DocumentFilter
+from retrieval.catalogue import DocumentFilter
+from retrieval.chunk import Chunk
 from retrieval.search import Hit, SearchRequest
+from retrieval.tables import NEVER
 from tests.api.conftest import Open
 
 URL = "/api/v1/retrieval/search"

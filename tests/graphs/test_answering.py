@@ -54,7 +54,8 @@ from memory.cache.questions import ExactQuestions
 from memory.conversations import Turn
 from memory.conversations.store import SqlConversations
 from memory.facts import Entity, Evidence, Fact, Neighbourhood, ScoredFact
-from retrieval.catalogue import Chunk, DocumentEntry
+from retrieval.catalogue import DocumentEntry
+from retrieval.chunk import Chunk
 from retrieval.search import Hit, SearchRequest
 
 ANN = Scope("ann")

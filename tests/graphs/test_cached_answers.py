@@ -41,9 +41,10 @@ from inference.words import content_words
 from memory.cache.answer_cache import AnswerCache
 from memory.cache.process import ProcessAnswers
 from memory.cache.questions import ExactQuestions
-from retrieval.catalogue import NEVER, Chunk
+from retrieval.chunk import Chunk
 from retrieval.embedding.wordllama import WordLlamaEmbedder, load_wordllama
 from retrieval.search import Hit, SearchRequest
+from retrieval.tables import NEVER
 
 INTERLEAVINGS = int(os.environ.get("AEGIS_TEST_INTERLEAVINGS", "20"))
 STEPS = 20

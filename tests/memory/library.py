@@ -13,9 +13,10 @@ from aegis.database import Database
 from aegis.scope import DEFAULT_COLLECTION, LOCAL_USER, Span, chunk_id, content_hash, document_id, version_id
 from memory.extraction import Extract, RuleExtractor
 from memory.facts.writing import GraphWriter
-from retrieval.catalogue import NEVER, Catalogue, chunks, documents, epochs, versions
+from retrieval.catalogue import Catalogue
 from retrieval.loaders.document import LoadedDocument
 from retrieval.splitting import Piece
+from retrieval.tables import NEVER, chunks, documents, epochs, versions
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -18,7 +18,8 @@ from aegis.scope import Scope
 from memory.facts.writing import GraphWriter
 from memory.mentions import GraphSearcher, MentionFollower
 from memory.naming import words
-from retrieval.catalogue import Chunk, DocumentFilter, embedded_text
+from retrieval.catalogue import DocumentFilter
+from retrieval.chunk import Chunk, embedded_text
 from retrieval.embedding.wordllama import load_wordllama
 from retrieval.search import Hit, SearchRequest
 from tests.memory.library import Library

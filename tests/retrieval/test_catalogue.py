@@ -11,7 +11,8 @@ from sqlalchemy import update
 from aegis.database import Database
 from aegis.errors import NotFound
 from aegis.scope import Scope
-from retrieval.catalogue import REPLICA_EPOCH_LIFETIME, TEXT_PART, Catalogue, epochs
+from retrieval.catalogue import REPLICA_EPOCH_LIFETIME, Catalogue
+from retrieval.tables import TEXT_PART, epochs
 from tests.retrieval.ingestion.ingesting import SCOPE, World, open_world, upload
 
 BOTH = Scope("local", frozenset({"default", "other"}), may_add_collections=True)
@@ -76,7 +77,7 @@ async def test_long_texts_come_back_whole_and_spans_fit(any_database: Database, 
 async def test_chunks_come_in_the_order_asked_for_also_more_than_are_cached(database: Database, tmp_path: Path) -> None:
     async with open_world(database, tmp_path) as world:
         await world.ingest(a="\n\n".join(f"chunk {n}" for n in range(50)))
-        world.catalogue._cache.limit = 10  # pyright: ignore[reportPrivateUsage] - 4,000 would take long to write
+        world.catalogue._chunks._cache.limit = 10  # pyright: ignore[reportPrivateUsage] - 4,000 would take long to write
         ids = sorted(world.store.points, reverse=True)
         for _ in range(2):
             assert [chunk.id for chunk in await world.catalogue.chunks(SCOPE, [*ids, "missing"])] == ids

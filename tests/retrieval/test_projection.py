@@ -15,9 +15,9 @@ from aegis.database import Database
 from aegis.database.leases import Leases
 from aegis.database.outbox import Outbox, OutboxRow, append, outbox
 from aegis.errors import Conflict, GraphUnavailable
-from retrieval.catalogue import embeddings
 from retrieval.projection import Projection, prune
 from retrieval.store import Point
+from retrieval.tables import embeddings
 from tests.retrieval.ingestion.ingesting import SCOPE, MemoryStore, World, now, open_world, upload
 
 Filled = tuple[Database, Path, dict[str, Point]]

@@ -14,21 +14,14 @@ from aegis.database import Database
 from aegis.errors import IndexUnavailable, InvalidInput, TooLarge
 from aegis.scope import Scope, Span, chunk_id
 from aegis.settings import RetrievalSettings
-from retrieval.catalogue import (
-    NEVER,
-    Catalogue,
-    DocumentFilter,
-    chunks,
-    documents,
-    embedded_text,
-    epochs,
-    versions,
-)
+from retrieval.catalogue import Catalogue, DocumentFilter
+from retrieval.chunk import embedded_text
 from retrieval.embedding.wordllama import WordLlamaEmbedder, load_wordllama
 from retrieval.keywords import KeywordEncoder
 from retrieval.ranking import UNMOVED
 from retrieval.search import HybridSearcher, Mode, SearchRequest
 from retrieval.store import Candidates, Point, VectorQuery
+from retrieval.tables import NEVER, chunks, documents, epochs, versions
 from tests.retrieval.store.fake import FakeStore
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -13,7 +13,7 @@ from memory.facts.audit import Auditor
 from memory.facts.conflicts import Conflicts, told
 from memory.facts.control import FactControl
 from memory.facts.store import FactStore
-from retrieval.catalogue import chunks
+from retrieval.tables import chunks
 from tests.memory.facts.test_control import World
 from tests.memory.library import Library
 

@@ -25,12 +25,12 @@ from memory.facts.points import FIELDS, FactPoints
 from memory.facts.rows import tell_graph
 from memory.facts.store import FactStore
 from memory.facts.writing import GraphWriter
-from retrieval.catalogue import NEVER, versions
 from retrieval.embedding.wordllama import load_wordllama
 from retrieval.ingestion.versions import VISIBILITY_TOPIC
 from retrieval.keywords import KeywordEncoder
 from retrieval.projection import VectorProjection
 from retrieval.store.edge import EdgeStore, open_edge
+from retrieval.tables import NEVER, versions
 from tests.memory.facts.test_driver import Scripted
 from tests.memory.library import NOW, Library
 

@@ -22,7 +22,7 @@ from memory.facts.projection import GraphProjection
 from memory.facts.rows import TOPIC
 from memory.facts.store import FactStore, project_again
 from memory.facts.writing import GraphWriter
-from retrieval.catalogue import NEVER
+from retrieval.tables import NEVER
 from tests.memory.library import Library
 from tests.servers import free_port
 from tests.servers.fixtures import fresh_store

@@ -20,8 +20,8 @@ from memory.facts import tables as t
 from memory.facts.rows import TOPIC
 from memory.facts.store import FactStore, project_again
 from memory.facts.writing import GraphWriter
-from retrieval.catalogue import NEVER
 from retrieval.embedding.wordllama import load_wordllama
+from retrieval.tables import NEVER
 from tests.memory.facts.fakes import FakeFacts
 from tests.memory.library import Library
 from tests.servers.fixtures import fresh_store

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from retrieval.catalogue import chunks, versions
+from retrieval.tables import chunks, versions
 from tests.retrieval.ingestion.crashing import FILES, expected, world_in
 from tests.retrieval.ingestion.ingesting import SCOPE
 

@@ -9,9 +9,9 @@ from sqlalchemy import func, select
 
 from aegis.database import Database
 from aegis.settings import IngestionSettings
-from retrieval.catalogue import chunks, texts, versions
 from retrieval.ingestion.expiry import Expiry
 from retrieval.ingestion.versions import Versions
+from retrieval.tables import chunks, texts, versions
 from tests.retrieval.ingestion.ingesting import SCOPE, NoGraph, World, now, open_world
 
 
