@@ -21,7 +21,7 @@ TABLES = (
     "retrieval.tables",
     "retrieval.indexes",
     "retrieval.ingestion.publishing",
-    "retrieval.ingestion.jobs",
+    "retrieval.ingestion.tables",
     "memory.conversations.tables",
     "memory.facts.tables",
     "memory.reading.tables",

@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, or_, select, update
 
 from aegis.database import Database
-from retrieval.ingestion.jobs import OPEN, File, as_file, files_where, is_file, job_files, jobs
+from retrieval.ingestion.file import File, as_file, files_where, is_file
+from retrieval.ingestion.tables import OPEN, job_files, jobs
 from retrieval.tables import NEVER, documents, versions
 
 # Times a file is begun before it is held to be what stops the process. A server that is killed again and again, for

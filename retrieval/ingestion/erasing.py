@@ -16,8 +16,8 @@ from aegis.database import Database
 from aegis.errors import Forbidden, NotFound
 from aegis.scope import Scope
 from retrieval.blobs import Blobs
-from retrieval.ingestion.jobs import job_files
 from retrieval.ingestion.publishing import Publisher
+from retrieval.ingestion.tables import job_files
 from retrieval.ingestion.versions import Versions
 from retrieval.tables import chunks, documents, embeddings, versions
 

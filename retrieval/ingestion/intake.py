@@ -14,9 +14,10 @@ from aegis.settings import IngestionSettings
 from retrieval.blobs import Blobs
 from retrieval.catalogue import Catalogue
 from retrieval.ingestion import FileReport, Job, Upload
-from retrieval.ingestion.jobs import ENDED, JobTable
+from retrieval.ingestion.jobs import JobTable
 from retrieval.ingestion.publishing import Publisher
 from retrieval.ingestion.runner import Runner
+from retrieval.ingestion.tables import ENDED
 
 PUTS = 4  # originals kept at a time
 LOOK = 0.2  # seconds between looks at a watched job
@@ -57,26 +58,26 @@ class Intake:
         )
         await self._jobs.add(job_id, scope.user, rows)
         self._runner.wake(job_id)
-        return await self._jobs.job(scope, job_id)
+        return await self._jobs.reports.job(scope, job_id)
 
     async def job(self, scope: Scope, job_id: str) -> Job:
-        return await self._jobs.job(scope, job_id)
+        return await self._jobs.reports.job(scope, job_id)
 
     async def jobs(self, scope: Scope, *, limit: int = 50, before: str = "") -> Sequence[Job]:
-        return await self._jobs.jobs(scope, limit, before)
+        return await self._jobs.reports.jobs(scope, limit, before)
 
     async def files(
         self, scope: Scope, job_id: str, *, after: int = 0, limit: int | None = None
     ) -> Sequence[FileReport]:
-        return await self._jobs.reports(scope, job_id, after, limit)
+        return await self._jobs.reports.reports(scope, job_id, after, limit)
 
     async def last_report(self, scope: Scope, document_id: str) -> FileReport | None:
-        return await self._jobs.last_report(scope, document_id)
+        return await self._jobs.reports.last_report(scope, document_id)
 
     async def watch(self, scope: Scope, job_id: str) -> AsyncGenerator[Job]:
         shown: Job | None = None
         while shown is None or shown.state not in ENDED:
-            job = await self._jobs.job(scope, job_id)
+            job = await self._jobs.reports.job(scope, job_id)
             if job != shown:
                 shown = job
                 yield job
@@ -84,14 +85,14 @@ class Intake:
                 await asyncio.sleep(LOOK)
 
     async def cancel(self, scope: Scope, job_id: str) -> Job:
-        await self._jobs.job(scope, job_id)
+        await self._jobs.reports.job(scope, job_id)
         await self._runner.cancel(job_id)
-        return await self._jobs.job(scope, job_id)
+        return await self._jobs.reports.job(scope, job_id)
 
     async def retry(self, scope: Scope, job_id: str) -> Job:
         await self._jobs.retry(scope, job_id)
         self._runner.wake(job_id)
-        return await self._jobs.job(scope, job_id)
+        return await self._jobs.reports.job(scope, job_id)
 
     async def remove(self, scope: Scope, document_id: str) -> None:
         found = await self._catalogue.document(scope, document_id)

@@ -7,112 +7,21 @@ and published by the leader, under states that survive the process. `intake.py` 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Column,
-    ColumnElement,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    String,
-    Table,
-    Text,
-    and_,
-    bindparam,
-    case,
-    delete,
-    func,
-    insert,
-    or_,
-    outerjoin,
-    select,
-    update,
-)
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, and_, case, delete, func, insert, or_, select, update
 
-from aegis.database import NAMES_BLOB, Database, Timestamp, metadata
-from aegis.errors import Conflict, NotFound
+from aegis.database import Database
+from aegis.errors import Conflict
 from aegis.scope import Scope
-from retrieval.ingestion import FileReport, FileState, Job, JobState
-from retrieval.tables import versions
+from retrieval.ingestion import FileState
+from retrieval.ingestion.file import File, files_where, is_file
+from retrieval.ingestion.reports import JobReports
+from retrieval.ingestion.tables import ENDED, FINAL, OPEN, RECEIVING, job_files, jobs
 
 LEASE = timedelta(seconds=30)
 ROWS = 200  # file rows of one transaction
-FAILURES = 200  # reports that a Job carries, at most
-RECEIVING = "receiving"  # state of a job whose rows are still being written; seen by nobody
-
-FINAL: tuple[FileState, ...] = ("done", "unchanged", "failed", "cancelled")
-OPEN: tuple[FileState, ...] = ("queued", "running", "written")
-ENDED: tuple[JobState, ...] = ("done", "failed", "cancelled")
-
-jobs = Table(
-    "jobs",
-    metadata,
-    Column("id", String(36), primary_key=True),
-    Column("owner", String(120), nullable=False),
-    Column("state", String(12), nullable=False),
-    Column("cancelling", Boolean, nullable=False),
-    Column("holder", String(64)),
-    Column("lease_until", Timestamp),
-    Column("seconds_left", Float),
-    Column("created_at", Timestamp, nullable=False),
-    Column("updated_at", Timestamp, nullable=False),
-    Index("ix_jobs_owner_id", "owner", "id"),
-    Index("ix_jobs_state", "state"),
-)
-
-job_files = Table(
-    "job_files",
-    metadata,
-    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
-    Column("ordinal", Integer, primary_key=True),
-    Column("source", Text, nullable=False),
-    Column("collection", String(120), nullable=False),
-    Column("document_id", String(36), nullable=False),
-    Column("title", Text),
-    Column("tags", JSON, nullable=False),
-    Column("blob", String(64), info=NAMES_BLOB),  # sha256 of the bytes; None when they were not taken
-    Column("size", BigInteger, nullable=False),
-    Column("state", String(12), nullable=False),
-    Column("stage", String(12)),
-    Column("attempts", Integer, nullable=False),
-    Column("worker", String(64)),  # the process that has it in hand
-    Column("beat_at", Timestamp),  # when that process last said so
-    Column("version_id", String(36)),  # written, or being written, or still to be taken away
-    Column("chunks", Integer, nullable=False),
-    Column("code", String(40)),
-    Column("reason", Text),
-    Index("ix_job_files_state", "job_id", "state", "attempts", "ordinal"),
-    Index("ix_job_files_document", "document_id"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file to work on."""
-
-    job_id: str
-    ordinal: int
-    owner: str
-    source: str
-    collection: str
-    document_id: str
-    title: str | None
-    tags: tuple[str, ...]
-    blob: str
-    attempts: int
-    version_id: str | None
-
-    @property
-    def key(self) -> tuple[str, int]:
-        return self.job_id, self.ordinal
 
 
 class JobTable:
@@ -122,6 +31,7 @@ class JobTable:
         self.database = database
         self.now = now
         self.holder = holder
+        self.reports = JobReports(database)
 
     async def add(self, job_id: str, owner: str, files: Sequence[Mapping[str, Any]]) -> None:
         now = self.now()
@@ -231,7 +141,7 @@ class JobTable:
 
         Raises NotFound, and Conflict while the job runs or when there is no such file.
         """
-        job = await self.job(scope, job_id)
+        job = await self.reports.job(scope, job_id)
         if job.state not in ENDED:
             raise Conflict(f"Job {job_id} is still {job.state}; its files can be retried when it has ended.")
         later = job_files.alias("later")
@@ -302,125 +212,8 @@ class JobTable:
         async with self.database.write() as connection:
             await connection.execute(delete(jobs).where(old))
 
-    # Reading
-
-    async def job(self, scope: Scope, job_id: str) -> Job:
-        found = await self._jobs(and_(jobs.c.id == job_id, jobs.c.owner == scope.user), 1)
-        if not found:
-            raise NotFound(f"There is no job {job_id}.", job_id=job_id)
-        return found[0]
-
-    async def jobs(self, scope: Scope, limit: int, before: str = "") -> list[Job]:
-        """Newest first, which is the order of ids."""
-        mine = jobs.c.owner == scope.user
-        return await self._jobs(and_(mine, jobs.c.id < before) if before else mine, limit)
-
-    async def reports(self, scope: Scope, job_id: str, after: int = 0, limit: int | None = None) -> list[FileReport]:
-        """In the order of the files; a page of them, where it ends by `limit`."""
-        await self.job(scope, job_id)
-        place = job_files.c.ordinal
-        query = _reported().where(job_files.c.job_id == job_id, place >= after).order_by(place).limit(limit)
-        async with self.database.read() as connection:
-            return [_report(row) for row in (await connection.execute(query)).mappings()]
-
-    async def last_report(self, scope: Scope, document_id: str) -> FileReport | None:
-        """The newest job's, of the file that this document is made of; None where this user sent none."""
-        mine = and_(job_files.c.document_id == document_id, jobs.c.owner == scope.user)
-        query = select(job_files).join(jobs, jobs.c.id == job_files.c.job_id).where(mine)
-        async with self.database.read() as connection:
-            row = (await connection.execute(query.order_by(job_files.c.job_id.desc()).limit(1))).mappings().first()
-        return None if row is None else _report(row)
-
-    async def _jobs(self, condition: ColumnElement[bool], limit: int) -> list[Job]:
-        query = select(jobs).where(condition, jobs.c.state != RECEIVING).order_by(jobs.c.id.desc()).limit(limit)
-        async with self.database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-            return [await self._as_job(connection, row) for row in rows]
-
-    async def _as_job(self, connection: AsyncConnection, row: Any) -> Job:
-        of = {"job": row["id"]}
-        found = {state: (n, chunks) for state, n, chunks in await connection.execute(_COUNTED, of)}
-        failures = (await connection.execute(_FAILED, of)).mappings().all() if "failed" in found else []
-        waits = (await connection.execute(_WAITS, of)).mappings().first() if row["state"] not in ENDED else None
-        warned = (await connection.execute(_WARNED, of)).mappings().all()
-        return Job(
-            id=row["id"],
-            state=row["state"],
-            files=sum(n for n, _ in found.values()),
-            done=sum(n for state, (n, _) in found.items() if state in FINAL),
-            chunks=int(sum(chunks or 0 for _, chunks in found.values())),
-            unchanged=found.get("unchanged", (0, 0))[0],
-            failures=[_report(failure) for failure in failures],
-            warnings=[_report(warning) for warning in warned],
-            waits=None if waits is None else _report(waits),
-            seconds_left=row["seconds_left"],
-            created_at=row["created_at"],
-            updated_at=row["updated_at"],
-        )
-
     async def _files(self, condition: ColumnElement[bool], limit: int = 1_000_000) -> list[File]:
         return await files_where(self.database, condition, limit)
 
     def _ended(self) -> dict[str, Any]:
         return {"holder": None, "lease_until": None, "seconds_left": None, "updated_at": self.now()}
-
-
-def is_file(file: File) -> ColumnElement[bool]:
-    return and_(job_files.c.job_id == file.job_id, job_files.c.ordinal == file.ordinal)
-
-
-def as_file(row: Mapping[Any, Any]) -> File:
-    return File(
-        job_id=row["job_id"],
-        ordinal=row["ordinal"],
-        owner=row["owner"],
-        source=row["source"],
-        collection=row["collection"],
-        document_id=row["document_id"],
-        title=row["title"],
-        tags=tuple(row[job_files.c.tags]),
-        blob=row["blob"] or "",
-        attempts=row["attempts"],
-        version_id=row["version_id"],
-    )
-
-
-async def files_where(database: Database, condition: ColumnElement[bool], limit: int = 1_000_000) -> list[File]:
-    query = select(job_files, jobs.c.owner).join(jobs, jobs.c.id == job_files.c.job_id).where(condition)
-    query = query.order_by(job_files.c.job_id, job_files.c.ordinal).limit(limit)
-    async with database.read() as connection:
-        return [as_file(row) for row in (await connection.execute(query)).mappings()]
-
-
-def _reported() -> Any:
-    """Files with what is known of the text that was read of them."""
-    read = outerjoin(job_files, versions, versions.c.id == job_files.c.version_id)
-    return select(job_files, versions.c.verdict).select_from(read)
-
-
-# Made once: progress is asked for several times a second, and to build a statement costs more than to run it.
-_MINE = job_files.c.job_id == bindparam("job")
-_COUNTED = (
-    select(job_files.c.state, func.count(), func.sum(job_files.c.chunks)).where(_MINE).group_by(job_files.c.state)
-)
-_FAILED = select(job_files).where(_MINE, job_files.c.state == "failed").order_by(job_files.c.ordinal).limit(FAILURES)
-_WAITS = select(job_files).where(_MINE, job_files.c.state == "queued", job_files.c.reason.is_not(None)).limit(1)
-_WARNED = (
-    _reported()
-    .where(_MINE, versions.c.verdict["warning"].as_string().is_not(None))
-    .order_by(job_files.c.ordinal)
-    .limit(FAILURES)
-)
-
-
-def _report(row: Mapping[Any, Any]) -> FileReport:
-    return FileReport(
-        source=row["source"],
-        state=row["state"],
-        document_id=row["document_id"],
-        chunks=row["chunks"],
-        code=row["code"],
-        reason=row["reason"],
-        stage=row["stage"],
-        warning=(row.get("verdict") or {}).get("warning"),
-    )

@@ -19,7 +19,7 @@ from aegis import telemetry
 from aegis.errors import AegisError, BudgetExhausted, InvalidInput, ModelBusy, Unavailable
 from aegis.settings import IngestionSettings
 from retrieval.ingestion.claims import ATTEMPTS, Claims, Lost
-from retrieval.ingestion.jobs import File
+from retrieval.ingestion.file import File
 from retrieval.ingestion.leftovers import Leftovers
 from retrieval.ingestion.preparing import Prepared
 from retrieval.ingestion.reading import Reader

@@ -19,11 +19,13 @@ from aegis.errors import AegisError
 from aegis.settings import IngestionSettings
 from retrieval.ingestion.calling import Caller
 from retrieval.ingestion.claims import Claims
-from retrieval.ingestion.jobs import OPEN, File, JobTable
+from retrieval.ingestion.file import File
+from retrieval.ingestion.jobs import JobTable
 from retrieval.ingestion.lanes import Lanes, Run, Stopped
 from retrieval.ingestion.leftovers import Leftovers
 from retrieval.ingestion.publishing import Publisher
 from retrieval.ingestion.reading import Reader
+from retrieval.ingestion.tables import OPEN
 from retrieval.ingestion.versions import Versions
 
 SWEEP = 15.0  # seconds between looks for jobs without a live lease

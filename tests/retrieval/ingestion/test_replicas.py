@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import func, select
 
 from aegis.database import Database
-from retrieval.ingestion.jobs import job_files
 from retrieval.ingestion.publishing import publications
+from retrieval.ingestion.tables import job_files
 from retrieval.tables import NEVER, epochs, versions
 from tests.retrieval.ingestion.ingesting import SCOPE, MemoryStore, World, open_world, upload
 

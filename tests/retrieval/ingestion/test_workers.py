@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 from aegis.database import Database
 from aegis.settings import IngestionSettings
 from retrieval.ingestion.claims import ATTEMPTS, SILENCE, Claims, Lost
-from retrieval.ingestion.jobs import File, job_files
+from retrieval.ingestion.file import File
+from retrieval.ingestion.tables import job_files
 from retrieval.store import Dense
 from retrieval.tables import NEVER, versions
 from tests.retrieval.ingestion.ingesting import SCOPE, HashEmbedder, World, now, open_hand, open_world, upload
