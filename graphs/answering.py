@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from itertools import islice
-from typing import Any, Literal, cast, get_args
+from typing import Any, get_args
 
 from aegis import telemetry
 from aegis.errors import AegisError, InvalidInput, NotFound, Overloaded, PromptCut, TooLarge, Unavailable
@@ -25,8 +24,9 @@ from agents.remember import turn_of
 from agents.retrieve import document_filter, moment
 from agents.state import TOP_K, Context, State
 from graphs.at_once import Answered, AtOnce
-from graphs.chain import merged
 from graphs.followups import FollowUps
+from graphs.progress import Progress
+from graphs.run import Run
 from graphs.step import watcher
 from graphs.wiring import graph_of, known_of, nodes_of, now
 from memory.cache.answer_cache import Outcome
@@ -41,133 +41,7 @@ KEEP_SECONDS = 300.0  # a run that ended, for those who come back
 KEEP_RUNS = 256
 CLOSE_SECONDS = 10.0
 
-EventKind = Literal["metadata", "step", "token", "citations", "followups", "done", "error"]
 _UNEXPECTED = "Something went wrong while answering; the server's log says what."
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """`data` is JSON-able: metadata {turn_id, conversation_id}; step {node, state, summary, took_ms, detail} with state
-    start or end; token {text}; citations {citations}; followups {questions}; done: the turn; error {code, message}."""
-
-    kind: EventKind
-    data: Mapping[str, Any]
-
-
-class Run:
-    """One turn under way, or just over."""
-
-    def __init__(self, turn: Turn, context: Context) -> None:
-        self.turn = turn
-        self.context = context
-        self.error: AegisError | None = None
-        self._events: list[Event] = []
-        self._changed = asyncio.Event()
-        self._over = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._interruptible = True
-
-    @property
-    def turn_id(self) -> str:
-        return self.turn.id
-
-    @property
-    def conversation_id(self) -> str:
-        return self.turn.conversation_id
-
-    @property
-    def ended(self) -> bool:
-        return self._over.is_set()
-
-    async def events(self) -> AsyncGenerator[Event]:
-        """From the beginning, then as they come, to `done` or `error`. Any number may watch; leaving harms nothing."""
-        position = 0
-        while True:
-            while position < len(self._events):
-                yield self._events[position]
-                position += 1
-            if self.ended:
-                return
-            await self._changed.wait()
-
-    async def result(self) -> Turn:
-        """The turn when it is over: done, stopped or failed (then `error` says why)."""
-        await self._over.wait()
-        return self.turn
-
-    async def stop(self) -> None:
-        """End it; what was written so far is kept. Returns when the turn is committed."""
-        self.cancel()
-        await self.result()
-
-    def cancel(self) -> None:
-        if self._task is not None and self._interruptible:
-            self._interruptible = False
-            self._task.cancel()
-
-    def started(self, task: asyncio.Task[None]) -> None:
-        self._task = task
-
-    def settling(self) -> None:
-        """From here on nothing can be stopped: the turn is being committed."""
-        self._interruptible = False
-
-    def publish(self, kind: EventKind, **data: Any) -> None:
-        self._events.append(Event(kind, data))
-        self._wake()
-
-    def end(self) -> None:
-        self._over.set()
-        self._wake()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-
-
-class _Progress:
-    """What a run's stream has brought so far."""
-
-    def __init__(self, run: Run, question: str) -> None:
-        self.run = run
-        self.state: State = {"question": question, "standalone": question}
-        self.text: list[str] = []
-        self._begun = time.perf_counter()
-        self._first: float | None = None
-
-    def tell(self, event: Mapping[str, Any]) -> None:
-        """What a node writes to its stream."""
-        if event.get("type") == "token":
-            self._token(str(event.get("text", "")))
-        elif event.get("type") == "step":
-            self.run.publish("step", **{key: value for key, value in event.items() if key != "type"})
-        elif event.get("type") == "changes":
-            self.state = merged(self.state, event["changes"])
-
-    def written(self) -> State:
-        """With the text as far as it has come, where no node has settled the answer yet."""
-        if self.state.get("answer"):
-            return self.state
-        return cast(State, {**self.state, "answer": "".join(self.text)})
-
-    def measure(self, outcome: str) -> None:
-        state = self.state
-        telemetry.TURNS.labels(state.get("route", "none"), outcome).inc()
-        model = state.get("model", "")
-        if not model:
-            return
-        telemetry.TOKENS.labels(model, "in").inc(state.get("tokens_in", 0))
-        telemetry.TOKENS.labels(model, "out").inc(state.get("tokens_out", 0))
-        if self._first is not None:
-            telemetry.FIRST_TOKEN_SECONDS.labels(model).observe(self._first)
-
-    def _token(self, text: str) -> None:
-        if not text:
-            return
-        if self._first is None:
-            self._first = time.perf_counter() - self._begun
-        self.text.append(text)
-        self.run.publish("token", text=text)
 
 
 class Answering:
@@ -317,7 +191,7 @@ class Answering:
     async def _give(self, run: Run, scope: Scope, found: Answered) -> None:
         run.settling()
         run.publish("metadata", turn_id=run.turn_id, conversation_id=run.conversation_id)
-        progress = _Progress(run, run.turn.question)
+        progress = Progress(run, run.turn.question)
         for event in found.events:
             progress.tell(event)
         progress.state = found.state
@@ -327,7 +201,7 @@ class Answering:
             self._end(run)
 
     async def _drive(self, run: Run, scope: Scope) -> None:
-        progress = _Progress(run, run.turn.question)
+        progress = Progress(run, run.turn.question)
         run.publish("metadata", turn_id=run.turn_id, conversation_id=run.conversation_id)
         outcome: TurnState = "done"
         try:
@@ -358,7 +232,7 @@ class Answering:
         telemetry.RUNNING.dec()
         asyncio.get_running_loop().call_later(KEEP_SECONDS, self._runs.pop, run.turn_id, None)
 
-    async def _stream(self, run: Run, progress: _Progress) -> None:
+    async def _stream(self, run: Run, progress: Progress) -> None:
         watcher.set(progress.tell)  # of this task, and those that LangGraph makes in it
         stream = self._graph.astream(
             {"question": run.turn.question},
@@ -370,7 +244,7 @@ class Answering:
             async for state in states:
                 progress.state = state
 
-    async def _settle(self, run: Run, scope: Scope, progress: _Progress, outcome: TurnState) -> None:
+    async def _settle(self, run: Run, scope: Scope, progress: Progress, outcome: TurnState) -> None:
         state = progress.written()
         run.turn = replace(turn_of(run.context, state, outcome), created_at=run.turn.created_at)
         if outcome != "done":  # a run that came to its end was committed by its last node

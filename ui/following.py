@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing
 from typing import Any, Protocol
 
-from graphs.answering import Event, Run
+from graphs.run import Event, Run
 from memory.conversations import Turn
 from ui import render
 from ui.render import Frame, Shown

@@ -18,7 +18,7 @@ from chainlit.session import WebsocketSession
 
 from aegis.errors import AegisError, NotFound
 from aegis.scope import Scope, new_id
-from graphs.answering import Run
+from graphs.run import Run
 from ui import ending, markup, render, viewer, welcome
 from ui.following import Following
 from ui.history import History

@@ -42,10 +42,11 @@ from agents.rewrite import Rewrite
 from agents.route import Router
 from agents.state import Context
 from agents.verify import Verify
-from graphs.answering import Answering, Event, Run
+from graphs.answering import Answering
 from graphs.at_once import at_once
 from graphs.followups import FollowUps
 from graphs.rag import Nodes, build
+from graphs.run import Event, Run
 from graphs.wiring import searched_again
 from inference import Piece, WriteRequest
 from memory.cache.answer_cache import AnswerCache

@@ -11,7 +11,7 @@ import pytest
 from aegis.errors import Unavailable
 from aegis.scope import new_id
 from agents.state import Context
-from graphs.answering import Run
+from graphs.run import Run
 from memory.conversations import Turn
 from tests.ui.viewing import citation
 from ui import render
