@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Integer, RowMapping, Select, and_, bindparam, func, or_, select, tuple_
 
 from aegis.database import Database
 from aegis.database.outbox import OutboxRow, outbox
@@ -23,6 +23,7 @@ from retrieval.store import Point, Summary, Visibility, checksum
 from retrieval.tables import chunks, documents, embeddings, versions
 
 IDS = 500  # chunk ids looked up at a time
+RANGES = 20  # of chunks, each of one version, that one statement looks up
 SUMMED = 2000  # chunks whose checksums are added at a time
 
 
@@ -37,13 +38,15 @@ class ChunkPoints:
         self._database = database
         self._embedder = embedder
         self._encoder = encoder
+        self._all = _points(embedder.name)
+        self._those = self._all.where(or_(*(_between(place) for place in range(RANGES))))
 
     async def apply(self, rows: Sequence[OutboxRow]) -> None:
         for topic, group in groupby(rows, key=lambda row: row.topic):
             payloads = [row.payload for row in group]
             if topic == CHUNKS_TOPIC:
                 for together in _together(payloads):
-                    await self._write(_points(self._embedder.name).where(or_(*(_between(**row) for row in together))))
+                    await self._write(self._those, _ranges(together))
             elif topic == VISIBILITY_TOPIC:
                 await self._show([payload["version"] for payload in payloads])
             else:
@@ -51,13 +54,13 @@ class ChunkPoints:
 
     async def write_page(self, after: str) -> str | None:
         """Upsert the next POINTS chunks by id, as the catalogue has them now; the last id, None at the end."""
-        query = _points(self._embedder.name).where(chunks.c.id > after).order_by(chunks.c.id).limit(POINTS)
+        query = self._all.where(chunks.c.id > after).order_by(chunks.c.id).limit(POINTS)
         rows = await self._write(query)
         return str(rows[-1]["id"]) if len(rows) == POINTS else None
 
-    async def _write(self, query: Select[Any]) -> Sequence[RowMapping]:
+    async def _write(self, query: Select[Any], given: Mapping[str, Any] | None = None) -> Sequence[RowMapping]:
         async with self._database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
+            rows = (await connection.execute(query, given)).mappings().all()
         if rows:
             await self.store.upsert(await self._as_points(rows))
         return rows
@@ -150,12 +153,12 @@ class ChunkPoints:
 
 
 def _together(payloads: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Payloads of CHUNKS_TOPIC in groups of at most POINTS chunks (or one payload)."""
+    """Payloads of CHUNKS_TOPIC in groups of at most RANGES and POINTS chunks (or one payload)."""
     group: list[dict[str, Any]] = []
     size = 0
     for payload in payloads:
         more = payload["last"] - payload["first"] + 1
-        if group and size + more > POINTS:
+        if len(group) == RANGES or (group and size + more > POINTS):
             yield group
             group, size = [], 0
         group.append(payload)
@@ -164,8 +167,15 @@ def _together(payloads: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any
         yield group
 
 
-def _between(version: str, first: int, last: int) -> ColumnElement[bool]:
-    return and_(chunks.c.version_id == version, chunks.c.ordinal.between(first, last))
+def _between(place: int) -> ColumnElement[bool]:
+    first, last = bindparam(f"first_{place}", type_=Integer), bindparam(f"last_{place}", type_=Integer)
+    return and_(chunks.c.version_id == bindparam(f"version_{place}"), chunks.c.ordinal.between(first, last))
+
+
+def _ranges(payloads: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The last one fills the places that are left: a statement of another shape would be compiled and kept."""
+    filled = [*payloads, *[payloads[-1]] * (RANGES - len(payloads))]
+    return {f"{key}_{place}": value for place, payload in enumerate(filled) for key, value in payload.items()}
 
 
 def _points(embedder: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, delete, func, insert, or_, select, update
@@ -107,10 +108,12 @@ class JobTable:
             return int((await connection.execute(query)).scalar_one())
 
     async def done(self, files: Sequence[File]) -> None:
-        for start in range(0, len(files), ROWS):
-            ours = or_(*(is_file(file) for file in files[start : start + ROWS]))
-            async with self.database.write() as connection:
-                await connection.execute(update(job_files).where(ours).values(state="done", stage=None))
+        for job_id, group in groupby(files, key=lambda file: file.job_id):
+            ordinals = [file.ordinal for file in group]
+            for start in range(0, len(ordinals), ROWS):
+                ours = and_(job_files.c.job_id == job_id, job_files.c.ordinal.in_(ordinals[start : start + ROWS]))
+                async with self.database.write() as connection:
+                    await connection.execute(update(job_files).where(ours).values(state="done", stage=None))
 
     async def estimate(self, job_id: str, seconds: float | None) -> None:
         async with self.database.write() as connection:

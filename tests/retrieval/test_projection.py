@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import delete, func, select
+from sqlalchemy import Engine, delete, event, func, select
 
 from aegis.database import Database
 from aegis.database.leases import Leases
 from aegis.database.outbox import Outbox, OutboxRow, append, outbox
 from aegis.errors import Conflict, GraphUnavailable
+from retrieval.chunk_points import RANGES
 from retrieval.projection import Projection, prune
 from retrieval.store import Point
 from retrieval.tables import embeddings
@@ -109,6 +111,27 @@ async def test_rows_are_forgotten_once_every_listener_has_them(any_database: Dat
 async def _topics(database: Database) -> list[str]:
     async with database.read() as connection:
         return [row[0] for row in await connection.execute(select(outbox.c.topic))]
+
+
+async def test_statements_have_one_shape_however_many_versions_are_written(database: Database, tmp_path: Path) -> None:
+    """Each shape is compiled on the event loop, and hundreds of them, each of hundreds of objects, are kept."""
+    shapes: set[str] = set()
+
+    def seen(_c: object, _k: object, statement: str, *_: object) -> None:
+        if statement.startswith("SELECT chunks.id, chunks.text") or "job_files.ordinal IN" in statement:
+            shapes.add(re.sub(r"(\?, )+\?", "?", statement))
+
+    event.listen(Engine, "before_cursor_execute", seen)
+    try:
+        async with open_world(database, tmp_path) as world:
+            for many in (1, 2, 5, RANGES + 1):
+                uploads = [upload(f"{many} {number}", f"words {many} of {number}") for number in range(many)]
+                job = await world.intake.submit(SCOPE, uploads)
+                await world.finished(job.id)
+            assert len(world.store.points) == 8 + RANGES + 1
+    finally:
+        event.remove(Engine, "before_cursor_execute", seen)
+    assert sorted(shape.split()[0] for shape in shapes) == ["SELECT", "UPDATE"]
 
 
 async def test_points_carry_the_kept_vectors_and_the_documents_payload(database: Database, tmp_path: Path) -> None:
