@@ -78,7 +78,7 @@ def shares(server: Server) -> dict[str, float]:
 
 
 def _role(command: str) -> str:
-    roles = {"edge_child": "vector index", "resource_tracker": "resource tracker", "spawn_main": "reading process"}
+    roles = {"shard/child": "vector index", "resource_tracker": "resource tracker", "spawn_main": "reading process"}
     return next((role for word, role in roles.items() if word in command), "other")
 
 

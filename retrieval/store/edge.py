@@ -1,7 +1,7 @@
 """The embedded vector store: Qdrant Edge in a child process of ours.
 
 The engine holds the interpreter lock in every call, and some calls take seconds, so it lives in another process
-(`edge_child.py`). A child that ends is started again at once; calls meanwhile wait, at most `timeout` seconds, and
+(`retrieval/shard/`). A child that ends is started again at once; calls meanwhile wait, at most `timeout` seconds, and
 are repeated once (every write is idempotent). The engine confirms a write after it is in its write-ahead log.
 
 Above `unindexed_limit` points without an index one is built on a copy of the folder by another process, while this
@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from aegis.errors import IndexUnavailable, InvalidInput, Unavailable
 from aegis.settings import EdgeSettings
+from retrieval.shard.messages import Refused
 from retrieval.store import (
     Candidates,
     EngineFusion,
@@ -37,7 +38,7 @@ from retrieval.store import (
 from retrieval.store.checking import check_ids, check_point, check_query
 from retrieval.store.edge_folder import Damaged, Generations
 from retrieval.store.edge_log import WriteLog
-from retrieval.store.edge_process import Child, Hung, Lost, Refused, start_child
+from retrieval.store.edge_process import Child, Hung, Lost, start_child
 from retrieval.store.payload import bounds, payload
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from retrieval.store.edge_process import HEADER
+from retrieval.shard.messages import HEADER
 
 
 class WriteLog:

@@ -6,22 +6,22 @@ import asyncio
 import logging
 import os
 import pickle
-import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 from aegis.errors import IndexUnavailable, Overloaded
+from retrieval.shard.messages import HEADER, PANIC, Refused
 
 logger = logging.getLogger(__name__)
 
-HEADER = struct.Struct("<II")  # length, request number; the same as in edge_child.py
+SCRIPT = Path(__file__).parents[1] / "shard" / "child.py"
 PENDING = 1024  # requests under way in one child before further ones are turned away
 KEPT_STDERR = 2000
-# Ends that speak against the files: a panic (edge_child.py), or an illegal instruction, abort, bus error, floating
+# Ends that speak against the files: a panic, or an illegal instruction, abort, bus error, floating
 # point or segmentation fault. Everything else comes from outside: an operator, or a system short of memory.
-CRASHES = frozenset({70, -4, -6, -7, -8, -10, -11})
+CRASHES = frozenset({PANIC, -4, -6, -7, -8, -10, -11})
 WINDOWS_EXCEPTION = 0xC0000000
 
 
@@ -35,14 +35,6 @@ class Lost(Exception):
 
 class Hung(Exception):
     """No answer in time."""
-
-
-class Refused(Exception):
-    """The child answered with an error; kinds are listed in edge_child.py."""
-
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
 
 
 class Child:
@@ -158,14 +150,13 @@ class Child:
 
 async def start_child(on_end: Callable[[Child, Lost], None]) -> Child:
     """Raises IndexUnavailable when no process can be started."""
-    script = Path(__file__).with_name("edge_child.py")
     environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}  # glibc keeps up to 8 arenas per core otherwise
     try:
         # Run by path and with -P: neither this package nor numpy is imported, nor is its folder searched.
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
-            str(script),
+            str(SCRIPT),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -65,7 +65,7 @@ def test_kill_9_of_the_children(undisturbed: tuple[Contents, float], tmp_path: P
     with site.running() as client:
         _first(client)
         job_id = submit(client, _second())
-        killed = {"edge_child": 0, "spawn_main": 0}
+        killed = {"shard/child": 0, "spawn_main": 0}
         while job(client, job_id)["state"] in ("queued", "running"):
             time.sleep(chance.uniform(0.0, 0.2 if min(killed.values()) else 0.02))
             for word in killed:  # at first sight, however short the job is, then at random

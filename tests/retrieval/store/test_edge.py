@@ -22,6 +22,7 @@ from aegis.settings import EdgeSettings
 from retrieval.store import Candidates, Point, Summary, Visibility, checksum
 from retrieval.store import edge as edge_module
 from retrieval.store.edge import EdgeStore, open_edge
+from retrieval.store.edge_process import SCRIPT
 from tests.retrieval.store.points import DIMENSIONS, NEVER, identifier, like, point, query, random_points
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
@@ -448,7 +449,7 @@ async def _builder(store: EdgeStore) -> psutil.Process:
             others = [
                 child
                 for child in psutil.Process().children()
-                if child.pid != store.pid and "edge_child.py" in " ".join(child.cmdline())
+                if child.pid != store.pid and str(SCRIPT) in " ".join(child.cmdline())
             ]
             if others:
                 return others[0]

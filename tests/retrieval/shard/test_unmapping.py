@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from retrieval.store.unmapping import let_go
+from retrieval.shard.unmapping import let_go
 
 SIZE = 32 * 2**20
 
