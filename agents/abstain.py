@@ -7,9 +7,8 @@ from typing import Any
 
 from langgraph.runtime import Runtime
 
+from agents.evidence import NAMED
 from agents.state import Context, State, token
-
-TITLES = 3
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Abstain:
 
 
 def abstention(state: State) -> str:
-    titles = list(dict.fromkeys(hit["title"] for hit in state.get("found", []) if hit["title"]))[:TITLES]
+    titles = list(dict.fromkeys(hit["title"] for hit in state.get("found", []) if hit["title"]))[:NAMED]
     if not titles:
         return (
             "I found nothing about this in the documents. "

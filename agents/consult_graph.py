@@ -13,7 +13,7 @@ from langgraph.runtime import Runtime
 
 from aegis.errors import GraphUnavailable, IndexUnavailable
 from aegis.scope import Scope
-from agents.retrieve import INDEX_NOTE, found, moment, search_request
+from agents.retrieve import INDEX_NOTE, Stays, found, kept_here, may_be_seen, moment, search_request
 from agents.state import Context, FactUsed, Found, State
 from agents.topic import content_words, names
 from memory.facts import Entity, Fact, Facts, Neighbourhood, Neighbourhoods, ScoredFact
@@ -40,6 +40,7 @@ class ConsultGraph:
     neighbourhoods: Neighbourhoods
     chunks: Chunks
     mentions: Searcher
+    stays: Stays = may_be_seen
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         context = runtime.context
@@ -111,7 +112,8 @@ class ConsultGraph:
     async def _mentioned(self, context: Context, state: State) -> list[Hit]:
         if context.mode in ("vector", "keyword"):
             return []  # someone asked for one half alone
-        return await self.mentions.search(context.scope, search_request(context, state, "graph"))
+        request = await kept_here(self.stays, context, search_request(context, state, "graph"))
+        return await self.mentions.search(context.scope, request)
 
     async def _evidence(self, scope: Scope, scored: Sequence[ScoredFact]) -> list[Found]:
         best = max((each.score for each in scored), default=0.0)
@@ -168,4 +170,5 @@ def _used(scored: ScoredFact) -> FactUsed:
         chunk_id=evidence[0].chunk_id if evidence else "",
         score=round(float(scored.score), 6),
         memory=scored.fact.memory,
+        documents=list(dict.fromkeys(each.document_id for each in evidence if each.document_id)),
     )

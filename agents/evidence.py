@@ -11,6 +11,7 @@ from inference import Passage
 from retrieval.chunk import Chunk
 
 PASSAGES = 8
+NAMED = 3  # titles that an abstention names
 
 
 class Chunks(Protocol):
@@ -33,6 +34,20 @@ async def gather(source: Chunks, scope: Scope, state: State, limit: int = PASSAG
     chunks = await source.chunks(scope, ids) if ids else []
     markers = {identifier: i for i, identifier in enumerate(ids, start=1)}  # the same when a chunk is erased meanwhile
     return [(_passage(markers[chunk.id], chunk, scores[chunk.id]), chunk) for chunk in chunks]
+
+
+def drawn_on(state: State) -> tuple[str, ...]:
+    """Documents whose words the answer was made from, or speaks of: of the passages that were read for it, of facts, of
+    what it cites, counts, or names when it abstains."""
+    hits = state.get("found", [])
+    found = [hit["document_id"] for hit in hits[:PASSAGES]]
+    found += [document for fact in state.get("facts", []) for document in fact.get("documents", ())]
+    found += [str(citation["document_id"]) for citation in state.get("citations", ())]
+    found += state.get("named", [])
+    if state.get("abstained"):
+        titles = list(dict.fromkeys(hit["title"] for hit in hits if hit["title"]))[:NAMED]
+        found += [hit["document_id"] for hit in hits if hit["title"] in titles]
+    return tuple(dict.fromkeys(found))
 
 
 def asked_of(state: State) -> str:

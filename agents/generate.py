@@ -10,24 +10,37 @@ from typing import Any, Protocol
 from langgraph.runtime import Runtime
 
 from aegis.scope import Scope
-from agents.evidence import Chunks, asked_of, gather
+from agents.evidence import Chunks, asked_of, drawn_on, gather
 from agents.orders import gives_orders
 from agents.prompts import CONVERSATION_SHARE, answer_messages
 from agents.state import Context, State, token
 from agents.window import Seen, Window
 from inference import Passage, Piece, Writer, WriteRequest
+from retrieval.chunk import Chunk
 
 
 class MayLeave(Protocol):
-    """Whether a question of this conversation, with passages of these collections, may leave this machine."""
+    """Whether a question of this conversation, with passages of these collections that rests on these documents, may
+    leave this machine."""
 
     async def __call__(
-        self, scope: Scope, conversation_id: str, collections: Iterable[str], *, agreed: bool = False
+        self,
+        scope: Scope,
+        conversation_id: str,
+        collections: Iterable[str],
+        documents: Iterable[str],
+        *,
+        agreed: bool = False,
     ) -> bool: ...
 
 
 async def nothing_leaves(
-    scope: Scope, conversation_id: str, collections: Iterable[str], *, agreed: bool = False
+    scope: Scope,
+    conversation_id: str,
+    collections: Iterable[str],
+    documents: Iterable[str],
+    *,
+    agreed: bool = False,
 ) -> bool:
     return False
 
@@ -54,7 +67,7 @@ class Generate:
             return {"answer": "", "model": "", "tokens_in": 0, "tokens_out": 0}
         passages = [passage for passage, _ in evidence]
         written = _Written(notes=_warnings(passages))
-        request = await self._request(state, context, passages, {chunk.collection for _, chunk in evidence})
+        request = await self._request(state, context, evidence)
         async with aclosing(self.writer.write(request)) as pieces:
             async for piece in pieces:
                 if piece.text:
@@ -62,11 +75,10 @@ class Generate:
                 written.take(piece)
         return written.changes()
 
-    async def _request(
-        self, state: State, context: Context, passages: list[Passage], collections: set[str]
-    ) -> WriteRequest:
+    async def _request(self, state: State, context: Context, evidence: list[tuple[Passage, Chunk]]) -> WriteRequest:
         question, room = asked_of(state), self.room()
-        leaves = await self.may_leave(context.scope, context.conversation_id, collections, agreed=context.agreed)
+        passages = [passage for passage, _ in evidence]
+        leaves = await self._leaves(state, context, [chunk for _, chunk in evidence])
         seen = await self._seen(context, question, room)
         told = [(turn.question, turn.answer) for turn in seen.turns]
         count = self.max_sentences
@@ -83,6 +95,17 @@ class Generate:
             agreed=context.agreed,
             outside=outside,
         )
+
+    async def _leaves(self, state: State, context: Context, read: list[Chunk]) -> bool:
+        """Passages, facts, and the passages that mentions led from: all of them have a say."""
+        ids = {chunk.id for chunk in read}
+        ways = {way for hit in state.get("found", []) if hit["chunk_id"] in ids for way in hit["via"]} - ids
+        led = await self.chunks.chunks(context.scope, sorted(ways)) if ways else []
+        chunks = [*read, *led]
+        documents = {*(chunk.document_id for chunk in chunks), *drawn_on(state)}
+        collections = {chunk.collection for chunk in chunks}
+        scope, talk = context.scope, context.conversation_id
+        return await self.may_leave(scope, talk, collections, documents, agreed=context.agreed)
 
     async def _seen(self, context: Context, question: str, room: int) -> Seen:
         if self.window is None:

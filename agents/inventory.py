@@ -133,7 +133,9 @@ class Inventory:
             text = f"There are {total} documents, too many to look through for one answer; narrow it by a collection."
             return _told(runtime, text)
         entries = await self._entries(scope, epoch, document_filter(context.filters))
-        return _told(runtime, answer(wanted, entries, total, self.clock()))
+        text = answer(wanted, entries, total, self.clock())
+        listed = [entry.id for entry in entries if f"- {entry.title} (" in text] if wanted.listing else []
+        return {**_told(runtime, text), "named": listed}
 
     async def _total(self, scope: Scope, epoch: int | None, thing: str) -> str:
         if thing == "chunks":

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from langgraph.runtime import Runtime
 
 from aegis.scope import Scope
+from agents.evidence import drawn_on
 from agents.prompts import PROMPT_VERSION
 from agents.state import Context, State
 from memory.conversations import Citation, Turn, TurnState
@@ -64,4 +65,6 @@ def turn_of(context: Context, state: State, outcome: TurnState = "done") -> Turn
         steps=tuple(state.get("steps", ())),
         notes=tuple(state.get("notes", ())),
         cached=state.get("cached") or None,
+        drawn_on=drawn_on(state),
+        retold=tuple(dict.fromkeys(turn["conversation_id"] for turn in state.get("recalled", ()))),
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from langgraph.runtime import Runtime
 
 from aegis.errors import IndexUnavailable, InvalidInput
+from aegis.scope import Scope
 from agents.state import Context, Found, State
 from retrieval.catalogue import DocumentFilter
 from retrieval.search import Hit, Mode, Searcher, SearchRequest
@@ -18,19 +19,34 @@ INDEX_NOTE = "The search index was out of reach, so documents could not be searc
 FILTERS = ("collection", "source", "type", "tag", "date_from", "date_to")
 
 
+Stays = Callable[[Scope, str], Awaitable[bool]]
+"""Whether nothing of this conversation may leave this machine, not even to an embedder."""
+
+
+async def may_be_seen(scope: Scope, conversation_id: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Retrieve:
     """Adds to `found`. A hybrid search also follows mentions, where the question needs several hops."""
 
     searcher: Searcher
+    stays: Stays = may_be_seen
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         context = runtime.context
+        request = search_request(context, state, _mode(context, state))
         try:
-            hits = await self.searcher.search(context.scope, search_request(context, state, _mode(context, state)))
+            hits = await self.searcher.search(context.scope, await kept_here(self.stays, context, request))
         except IndexUnavailable:
             return {"notes": [INDEX_NOTE]}
         return {"found": [found(hit) for hit in hits]}
+
+
+async def kept_here(stays: Stays, context: Context, request: SearchRequest) -> SearchRequest:
+    """The same, marked where its words must not leave this machine."""
+    return replace(request, stays=True) if await stays(context.scope, context.conversation_id) else request
 
 
 def _mode(context: Context, state: State) -> str:

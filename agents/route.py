@@ -233,6 +233,7 @@ class Router:
             scope = runtime.context.scope.narrowed(runtime.context.filters.get("collection"))
             counted = await self.rows(state["standalone"], scope, state.get("epoch", runtime.context.known_at))
             if counted is not None:
-                return {"route": "inventory", "counted": {"text": counted.text, "declined": counted.declined}}
+                told = {"text": counted.text, "declined": counted.declined}
+                return {"route": "inventory", "counted": told, "named": list(counted.documents)}
         relate = runtime.context.mode == "graph" or classify(state["standalone"]) == "relate"
         return {"route": "relate" if relate else "retrieve"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from aegis.scope import Scope
@@ -54,16 +54,18 @@ class Tables(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """`declined` names what was not understood; `text` says what was counted."""
+    """`declined` names what was not understood; `text` says what was counted, in these documents."""
 
     text: str
     declined: bool = False
+    documents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """`rows`: by column; `lines`: as they stand in the text."""
 
+    document_id: str
     title: str
     rows: Sequence[Mapping[str, str]]
     lines: Sequence[str]
@@ -82,11 +84,18 @@ class RowCounter:
         """None where no table is meant: none is here, or the question speaks of things that no table has."""
         if not asks_for_rows(question):
             return None
-        found = [counted for table in await self._meant(question, scope, epoch) if (counted := count(question, table))]
+        found = [
+            replace(counted, documents=(table.document_id,))
+            for table in await self._meant(question, scope, epoch)
+            if (counted := count(question, table))
+        ]
         if len(found) < 2:
             return found[0] if found else None
         whole = [each for each in found if not each.declined]
-        return Counted("\n".join(each.text for each in whole)) if whole else found[0]
+        if not whole:
+            return found[0]
+        counted_in = tuple(document for each in whole for document in each.documents)
+        return Counted("\n".join(each.text for each in whole), documents=counted_in)
 
     async def _meant(self, question: str, scope: Scope, epoch: int | None) -> list[Table]:
         """Those that the question names, or all."""
@@ -117,7 +126,7 @@ def parsed(entry: DocumentEntry, text: str) -> Table:
         if cells:
             rows.append(cells)
             lines.append(line)
-    return Table(entry.title, rows, lines, _named(entry))
+    return Table(entry.id, entry.title, rows, lines, _named(entry))
 
 
 def count(question: str, table: Table) -> Counted | None:

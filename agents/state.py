@@ -67,6 +67,7 @@ class FactUsed(TypedDict):
     text: str
     chunk_id: str  # empty for what the person said
     score: float
+    documents: NotRequired[list[str]]  # that state it
     memory: NotRequired[Memory]
     said: NotRequired[str]  # when, ISO 8601
 
@@ -119,6 +120,7 @@ class State(Asked, total=False):
     recalled: list[Recalled]  # turns that a question about conversations means, best first
     route: Route
     counted: dict[str, Any]  # rows of tables: {"text", "declined"}
+    named: list[str]  # documents that the answer speaks of without a passage: counted in, listed by title
     found: Annotated[list[Found], best_of]
     facts: list[FactUsed]
     path: list[str]  # names of entities that led to the facts

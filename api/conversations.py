@@ -122,9 +122,10 @@ async def shareable(
     conversation_id: deps.Id, scope: deps.ScopeOf, sharing: SharingOf, writer: WriterOf, settings: deps.SettingsOf
 ) -> Response:
     """Whether this conversation's questions may go to cloud models, and to which."""
-    marked = await sharing.marked(scope, conversation_id)
+    marked = await sharing.marked(scope, conversation_id) is True
     told = {"clouds": writer.clouds, "collections": list(settings.cloud.collections), "asks": settings.cloud.ask}
-    return Json({"shareable": marked, **told})
+    rests = await sharing.rests_on_private(scope, conversation_id)
+    return Json({"shareable": marked, "rests_on_private": rests, **told})
 
 
 @router.put("/{conversation_id}/shareable", status_code=204)
@@ -136,7 +137,7 @@ async def share(conversation_id: deps.Id, scope: deps.ScopeOf, sharing: SharingO
 
 @router.delete("/{conversation_id}/shareable", status_code=204)
 async def keep_private(conversation_id: deps.Id, scope: deps.ScopeOf, sharing: SharingOf) -> None:
-    """Make it private again."""
+    """Make it private: nothing of it leaves this machine, whatever else is set and whoever agrees to one question."""
     await sharing.unmark(scope, conversation_id)
 
 

@@ -32,6 +32,7 @@ from retrieval.blobs import Blobs
 from retrieval.catalogue import Catalogue
 from retrieval.ingestion import Ingestion
 from retrieval.ingestion.erasing import Eraser
+from retrieval.privacy import Privacy
 from retrieval.search import Searcher
 
 
@@ -69,6 +70,10 @@ async def catalogue(connection: HTTPConnection) -> Catalogue:
 
 async def ingestion(connection: HTTPConnection) -> Ingestion:
     return _services(connection).ingestion
+
+
+async def privacy(connection: HTTPConnection) -> Privacy:
+    return _services(connection).privacy
 
 
 async def blobs(connection: HTTPConnection) -> Blobs:

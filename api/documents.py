@@ -11,10 +11,11 @@ from starlette.responses import Response
 from aegis.errors import InvalidInput
 from api import deps
 from api.encoding import Json, StrictRoute
-from api.schemas.documents import DocumentAnswer, DocumentsAnswer, TextAnswer
+from api.schemas.documents import DocumentAnswer, DocumentPatch, DocumentsAnswer, TextAnswer
 from retrieval.blobs import Blobs
 from retrieval.catalogue import Catalogue, DocumentEntry
 from retrieval.ingestion import Ingestion
+from retrieval.privacy import Privacy
 
 router = APIRouter(prefix="/api/v1/documents", tags=["documents"], route_class=StrictRoute)
 
@@ -40,6 +41,15 @@ async def documents(
 async def document(document_id: deps.Id, scope: deps.ScopeOf, catalogue: Documents) -> Response:
     """The version of it that is visible now."""
     return Json(_answer(await catalogue.document(scope, document_id)))
+
+
+@router.patch("/{document_id}", response_model=DocumentAnswer)
+async def change(
+    document_id: deps.Id, body: DocumentPatch, scope: deps.ScopeOf, privacy: Annotated[Privacy, Depends(deps.privacy)]
+) -> Response:
+    """Mark it as private, or take the mark away. A private document never leaves this machine, nor does a conversation
+    in which an answer was made from it. It stays marked when its file changes, or is removed and comes back."""
+    return Json(_answer(await privacy.set(scope, document_id, private=body.private)))
 
 
 @router.delete("/{document_id}", status_code=204)
@@ -123,4 +133,5 @@ def _answer(entry: DocumentEntry) -> dict[str, Any]:
         "tags": list(entry.tags),
         "dated": entry.dated,
         "indexed_at": entry.indexed_at,
+        "private": entry.private,
     }

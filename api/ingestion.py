@@ -47,6 +47,10 @@ _INGEST_BODY = {
                         },
                         "collection": {"type": "string", "maxLength": 120},
                         "tags": {"type": "array", "items": {"type": "string", "maxLength": 60}, "maxItems": 20},
+                        "private": {
+                            "type": "boolean",
+                            "description": "Nothing of them leaves this machine, whatever the settings allow.",
+                        },
                     },
                 }
             },
@@ -90,6 +94,7 @@ def _upload(document: DocumentBody) -> Upload:
         title=document.title,
         collection=document.collection or DEFAULT_COLLECTION,
         tags=tuple(document.tags),
+        private=document.private,
     )
 
 
@@ -98,10 +103,10 @@ async def _submit_form(request: Request, scope: Scope, ingestion: Ingestion, set
     async with request.form(max_files=most, max_fields=2 * most + 50, max_part_size=10_000) as form:
         files = _files(form, settings.ingestion.max_file_bytes)
         sources = _sources(form, files)
-        collection, tags = _collection(form), _tags(form)
+        collection, tags, private = _collection(form), _tags(form), _private(form)
         async with request.app.state.reading:
             uploads = [
-                Upload(source, await file.read(), collection=collection, tags=tags)
+                Upload(source, await file.read(), collection=collection, tags=tags, private=private)
                 for source, file in zip(sources, files, strict=True)
             ]
             return await ingestion.submit(scope, uploads)
@@ -124,6 +129,7 @@ def _files(form: FormData, most_bytes: int) -> list[UploadFile]:
 _SOURCE: TypeAdapter[str] = TypeAdapter(Source)
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 _TAGS: TypeAdapter[list[str]] = TypeAdapter(list[Tag])
+_YES_OR_NO: TypeAdapter[bool] = TypeAdapter(bool)
 _MOST_TAGS = 20
 
 
@@ -148,6 +154,11 @@ def _tags(form: FormData) -> tuple[str, ...]:
     if len(given) > _MOST_TAGS:
         raise InvalidInput(f"{len(given)} tags; at most {_MOST_TAGS} are taken.")
     return tuple(_checked(_TAGS, given, "tags"))
+
+
+def _private(form: FormData) -> bool:
+    given = _texts(form, "private")
+    return _checked(_YES_OR_NO, given[0], "private") if given else False
 
 
 def _texts(form: FormData, name: str) -> list[str]:

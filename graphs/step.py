@@ -29,7 +29,7 @@ _REDUCED: Mapping[str, Any] = {"found": [], "notes": [], "timings": {}, "steps":
 _FRESH: Mapping[str, Any] = {
     "query": "", "facts": [], "path": [], "enough": False, "judged": 0.0, "attempts": 0, "answer": "",
     "abstained": False, "citations": [], "model": "", "tokens_in": 0, "tokens_out": 0,
-    "lookup": {}, "cached": {},
+    "lookup": {}, "cached": {}, "named": [],
     "cost": 0.0, "first_token_ms": None, "offer": None,
 }  # fmt: skip
 

@@ -81,10 +81,15 @@ def nodes_of(services: Services, clock: Callable[[], datetime] = now) -> Nodes:
 def searching_nodes(services: Services) -> dict[str, Node]:
     """From the route to the checked answer."""
     chat, catalogue = services.settings.chat, services.catalogue
+
+    async def stays(scope: Scope, conversation_id: str) -> bool:
+        """Asked where questions go to an embedder elsewhere."""
+        return services.embedder.elsewhere and await services.sharing.stays(scope, conversation_id)
+
     return {
         "route": Router(RowCounter(catalogue)),
-        "retrieve": Retrieve(services.searcher),
-        "consult_graph": ConsultGraph(services.facts, services.neighbourhoods, catalogue, services.searcher),
+        "retrieve": Retrieve(services.searcher, stays),
+        "consult_graph": ConsultGraph(services.facts, services.neighbourhoods, catalogue, services.searcher, stays),
         "ground": Ground(catalogue, services.static.embed, chat.rewrites),
         "rewrite": Rewrite(),
         "generate": Generate(

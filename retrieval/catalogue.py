@@ -15,6 +15,7 @@ from aegis.database import Database
 from aegis.database.signals import NoSignals, Signals
 from aegis.errors import NotFound
 from aegis.scope import Scope
+from inference.sharing import is_private, private_among
 from retrieval.chunk import Chunk, Chunks
 from retrieval.tables import TEXT_PART, documents, epochs, texts, versions, visible_at
 
@@ -38,6 +39,7 @@ class DocumentEntry:
     tags: Sequence[str]
     dated: datetime | None
     indexed_at: datetime
+    private: bool = False  # marked, so that it never leaves this machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,11 @@ class Catalogue:
         first = parts[0].start if parts else 0
         return "".join(part.text for part in parts)[start - first : max(0, stop - first)], chars
 
+    async def private(self, document_ids: Iterable[str]) -> frozenset[str]:
+        """Those of these documents that must not leave this machine."""
+        async with self._database.read() as connection:
+            return await private_among(connection, document_ids)
+
     async def newest(self, version_ids: Sequence[str]) -> datetime | None:
         """When the youngest of these versions was taken in; None where one of them is gone."""
         given = {"versions": list(version_ids)}
@@ -215,6 +222,7 @@ class Catalogue:
                 versions.c.verdict,
                 versions.c.dated,
                 versions.c.indexed_at,
+                is_private(documents.c.id).label("private"),
             )
             .join(versions, versions.c.document_id == documents.c.id)
             .where(documents.c.collection.in_(scope.collections), visible_at(epoch), condition)

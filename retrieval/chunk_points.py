@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Integer, RowMapping, Select, and_, bindpar
 from aegis.database import Database
 from aegis.database.outbox import OutboxRow, outbox
 from aegis.database.schema import insert_missing
+from inference.sharing import private_among
 from retrieval.chunk import embedded_text
 from retrieval.embedding import Embedder
 from retrieval.indexes import projection_name
@@ -67,13 +68,19 @@ class ChunkPoints:
 
     async def _as_points(self, rows: Sequence[RowMapping]) -> list[Point]:
         texts = [embedded_text(row["title"], row["heading"], row["text"]) for row in rows]
-        missing = {row["embedded_hash"]: text for row, text in zip(rows, texts, strict=True) if row["vector"] is None}
+        private = await self._kept_here(rows)
+        missing = {
+            row["embedded_hash"]: text
+            for row, text in zip(rows, texts, strict=True)
+            if row["vector"] is None and row["document_id"] not in private
+        }
         made = await self._embed(missing) if missing else {}
+        nothing = np.zeros(self._embedder.dimensions, "<f2").tobytes()
         sparse = await asyncio.to_thread(self._encoder.documents, texts)
         return [
             Point(
                 id=row["id"],
-                dense=_vector(row["vector"] or made[row["embedded_hash"]]),
+                dense=_vector(row["vector"] or made.get(row["embedded_hash"], nothing)),
                 sparse=keywords,
                 collection=row["collection"],
                 document=row["document_id"],
@@ -85,6 +92,13 @@ class ChunkPoints:
             )
             for row, keywords in zip(rows, sparse, strict=True)
         ]
+
+    async def _kept_here(self, rows: Sequence[RowMapping]) -> frozenset[str]:
+        """Documents of which the embedder is to see nothing; their chunks are found by their words only."""
+        if not self._embedder.elsewhere or all(row["vector"] for row in rows):
+            return frozenset()
+        async with self._database.read() as connection:
+            return await private_among(connection, {row["document_id"] for row in rows})
 
     async def _embed(self, missing: dict[str, str]) -> dict[str, bytes]:
         """Embeddings that were not kept, or were another embedder's: made and kept now."""

@@ -70,6 +70,7 @@ class SearchRequest:
     fusion: Fusion | None = None  # of the two halves; None: as the settings say
     collapse: bool = False  # fold near-duplicates into the best of them
     diversity: float = 0.0  # 0 to 1: how much a hit loses by being like those before it
+    stays: bool = False  # the query must not leave this machine: an embedder elsewhere does not see it
 
 
 class Searcher(Protocol):
@@ -116,11 +117,18 @@ class HybridSearcher:
         self, scope: Scope, text: str, request: SearchRequest, filter: PointFilter, depth: int, quoted: Sequence[str]
     ) -> list[Hit]:
         hits = await self._ranked(scope, text, request, filter, depth)
-        if self._ours(request) and (more := added(text, [hit.chunk.text for hit in hits[:DEPTH]])):
+        if self._ours(request) and (more := added(text, await self._lending(hits[:DEPTH], request))):
             hits = await self._ranked(scope, f"{text} {' '.join(more)}", request, filter, depth)
         if self._ours(request):
             hits = await self._with_surroundings(scope, hits, request.top_k)
         return sorted(hits, key=lambda hit: not holds(hit.chunk.text, quoted)) if quoted else hits
+
+    async def _lending(self, hits: Sequence[Hit], request: SearchRequest) -> list[str]:
+        """Texts whose words may be asked for as well: those of private documents where the embedder is here only."""
+        private = frozenset[str]()
+        if self.embedder.elsewhere and not request.stays:
+            private = await self.catalogue.private(hit.chunk.document_id for hit in hits)
+        return [hit.chunk.text for hit in hits if hit.chunk.document_id not in private]
 
     async def _ranked(
         self, scope: Scope, text: str, request: SearchRequest, filter: PointFilter, depth: int
@@ -236,8 +244,9 @@ class HybridSearcher:
         return ranking.convex(await _observed(self.store.query(query)), weight, limit)
 
     async def _query(self, text: str, request: SearchRequest, filter: PointFilter, limit: int) -> VectorQuery:
-        dense = await self._embedded(text, request.mode)
-        sparse = None if request.mode == "vector" else self.keywords.query(text)
+        unseen = request.stays and self.embedder.elsewhere
+        dense = None if unseen else await self._embedded(text, request.mode)
+        sparse = None if request.mode == "vector" and not unseen else self.keywords.query(text)
         # None where nothing but punctuation or stop words was asked.
         return VectorQuery(filter, limit, dense, sparse if sparse is not None and sparse.indices else None)
 

@@ -39,5 +39,26 @@ def documents(
 
 
 def _note(entry: dict[str, Any]) -> str:
-    warning = entry["verdict"].get("warning")
-    return f"{entry['source']} ({warning})" if warning else entry["source"]
+    told = [*(["private"] if entry["private"] else []), *filter(None, [entry["verdict"].get("warning")])]
+    return f"{entry['source']} ({', '.join(told)})" if told else entry["source"]
+
+
+def private(
+    documents: Annotated[list[str], typer.Argument(help="Ids of documents, as `documents` shows.")],
+    off: Annotated[bool, typer.Option("--off", help="Take the mark away.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Mark documents as private. A conversation in which an answer was made from one does not leave either."""
+    from aegis.cli.client import call, run
+    from aegis.cli.output import print_json, print_table
+
+    async def work(client: httpx.AsyncClient) -> list[Any]:
+        body = {"private": not off}
+        return [await call(client, "PATCH", f"/api/v1/documents/{each}", json=body) for each in documents]
+
+    found = run("private", work)
+    if as_json:
+        print_json({"documents": found})
+        return
+    rows = ((one["id"], one["title"], "private" if one["private"] else "as its collection") for one in found)
+    print_table(("id", "title", "is"), rows)

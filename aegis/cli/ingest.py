@@ -125,6 +125,9 @@ def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders (taken recursively).")],
     collection: Annotated[str, typer.Option(help="Collection they belong to.")] = "default",
     tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated.")] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Nothing of them leaves this machine, whatever the settings allow.")
+    ] = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove documents whose files are gone from these folders.")
     ] = False,
@@ -134,7 +137,7 @@ def ingest(
     watch: Annotated[bool, typer.Option("--watch", help="Then stay, and take in what changes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    form = {"collection": collection, "tags": tag or []}
+    form: dict[str, Any] = {"collection": collection, "tags": tag or [], **({"private": "yes"} if private else {})}
     report = take_in(paths, form, prune=prune, quiet=as_json)
     shown(report, as_json=as_json)
     if report["extraction"] is not None:

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from retrieval.ingestion.erasing import Eraser
     from retrieval.ingestion.intake import Intake
     from retrieval.keywords import KeywordEncoder
+    from retrieval.privacy import Privacy
     from retrieval.projection import Resettable
     from retrieval.reindexing import LiveIndex, Reindexing
     from retrieval.search import Searcher
@@ -87,6 +88,7 @@ class Services:
     static: WordLlamaEmbedder  # for what compares many sentences at once, whatever fills the index
     searcher: Searcher
     ingestion: Intake
+    privacy: Privacy
     facts: FactStore
     fact_control: FactControl
     conflicts: Conflicts
@@ -191,6 +193,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     from retrieval.ingestion.publishing import Publisher
     from retrieval.interaction import MaxSim
     from retrieval.keywords import KeywordEncoder
+    from retrieval.privacy import Privacy
     from retrieval.projection import Projection, running
     from retrieval.reindexing import Reindexing
 
@@ -232,8 +235,9 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         await answers.evict(gone)
         await recalls.queue(gone)
 
+    privacy = Privacy(database, catalogue, outbox, now)
     ingestion, eraser = await open_ingestion(
-        settings, database, outbox, catalogue, blobs, index, place, publisher, holder, tell, stack
+        settings, database, outbox, catalogue, blobs, index, place, publisher, holder, privacy, tell, stack
     )
     reindexing = Reindexing(
         index, publisher, lambda: _embedder_wanted(settings), lambda: _record(index, keywords, folder, owned)
@@ -266,6 +270,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         static=static,
         searcher=index,
         ingestion=ingestion,
+        privacy=privacy,
         facts=facts,
         fact_control=FactControl(database, facts, outbox, now, answers, place.settled),
         conflicts=Conflicts(database, catalogue),

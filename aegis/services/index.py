@@ -57,7 +57,7 @@ class Opener:
         """Raises ConfigurationError."""
         from retrieval.embedding import open_embedder
 
-        return open_embedder(settings, self.metered)
+        return open_embedder(settings, self.metered, self.settings.ollama.trusted_hosts)
 
     @asynccontextmanager
     async def __call__(self, embedder: Embedder) -> AsyncGenerator[Index]:

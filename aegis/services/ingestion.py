@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from retrieval.ingestion.erasing import Eraser
     from retrieval.ingestion.intake import Intake
     from retrieval.ingestion.publishing import Publisher
+    from retrieval.privacy import Privacy
     from retrieval.reindexing import LiveIndex
 
 
@@ -35,6 +36,7 @@ async def open_ingestion(
     place: FactPlace,
     publisher: Publisher,
     holder: str,
+    privacy: Privacy,
     tell: Callable[[Sequence[str]], Awaitable[None]],
     stack: AsyncExitStack,
 ) -> tuple[Intake, Eraser]:
@@ -55,7 +57,7 @@ async def open_ingestion(
     reader = Reader(blobs, prepare, settings.ingestion)
     caller = await _open_caller(settings, stack)
     runner = Runner(jobs, versions, publisher, reader, settings.ingestion, outbox.signals, caller)
-    intake = Intake(jobs, runner, publisher, catalogue, blobs, settings.ingestion)
+    intake = Intake(jobs, runner, publisher, catalogue, blobs, settings.ingestion, privacy)
     await stack.enter_async_context(intake.running())
     expiry = Expiry(database, versions, settings.ingestion, publisher.leases, now)
     stack.push_async_callback(cancelled, asyncio.create_task(expiry.run(), name="expiry"))

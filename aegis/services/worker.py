@@ -30,6 +30,7 @@ async def open_worker(settings: Settings) -> AsyncGenerator[Worker]:
     """Answers calls while it is open, where there is a Redis. Raises ConfigurationError, StoreUnavailable."""
     from inference.paying import meter_of
     from inference.routing import budgets_of
+    from inference.sharing import check_embedder
     from memory.extraction import RuleExtractor
     from memory.facts.writing import GraphWriter
     from retrieval.blobs import blobs_at
@@ -49,8 +50,9 @@ async def open_worker(settings: Settings) -> AsyncGenerator[Worker]:
         share_folder(settings.folder)
         database = await stack.enter_async_context(open_database(settings.database, settings.folder))
         await upgrade(database)
-        budgets = budgets_of(settings, database, now)
-        opening = open_embedder(settings.embedder, lambda given: meter_of(given, settings, budgets))
+        check_embedder(settings.embedder, settings)
+        budgets, trusted = budgets_of(settings, database, now), settings.ollama.trusted_hosts
+        opening = open_embedder(settings.embedder, lambda given: meter_of(given, settings, budgets), trusted)
         embedder = await stack.enter_async_context(opening)
         outbox = Outbox(database, await open_signals(settings, stack))
         versions = Versions(database, outbox, lambda: embedder, GraphWriter(), now)

@@ -93,9 +93,11 @@ class TakenInAnswer(Answer):
 
 class ShareableAnswer(Answer):
     """`clouds`: models that could be asked if it is shareable; none where the operator allows none. `collections`:
-    whose documents may go along, `*` for all. `asks`: each call needs the reader's word instead."""
+    whose documents may go along, `*` for all. `asks`: each call needs the reader's word instead. `rests_on_private`: an
+    answer was made from a document that is marked private, so nothing of the conversation leaves, shareable or not."""
 
     shareable: bool
+    rests_on_private: bool
     asks: bool
     clouds: list[str]
     collections: list[str]

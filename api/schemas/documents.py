@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from api.schemas import Answer
+from pydantic import Field
+
+from api.schemas import Answer, Body
 
 
 class DocumentAnswer(Answer):
@@ -22,6 +24,11 @@ class DocumentAnswer(Answer):
     tags: list[str]
     dated: datetime | None
     indexed_at: datetime
+    private: bool
+
+
+class DocumentPatch(Body):
+    private: Annotated[bool, Field(description="Nothing of it leaves this machine, whatever the settings allow")]
 
 
 class DocumentsAnswer(Answer):

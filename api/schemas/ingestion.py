@@ -15,6 +15,9 @@ class DocumentBody(Body):
     title: Annotated[Filled, Field(max_length=500)] | None = None
     collection: Name | None = None
     tags: Annotated[list[Tag], Field(max_length=20)] = []
+    private: Annotated[bool, Field(description="Nothing of it leaves this machine, whatever the settings allow")] = (
+        False
+    )
 
 
 class IngestBody(Body):

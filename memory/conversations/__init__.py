@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aegis.scope import Scope
 
 MAX_TITLE = 80
+ID = 36  # characters of an id
 RECENT = 5  # turns of a live conversation in the hot tier: 10 messages
 KEPT = 25  # turns of a conversation whose bodies stand in the relational store, at most: 50 messages
 
@@ -79,6 +80,9 @@ class Turn:
     cached: Mapping[str, Any] | None = None  # of a cached answer: turn_id, question, answered_at, near, sources
     feedback: Mapping[str, Any] | None = None
     created_at: datetime | None = None
+    # Kept beside the turn (inference.sharing): documents that the answer was made from, conversations that it repeats.
+    drawn_on: tuple[str, ...] = ()
+    retold: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +226,17 @@ def told(turn: Turn) -> dict[str, Any]:
         "cached": dict(turn.cached) if turn.cached else None,
         "facts": facts_of(turn),
     }
+
+
+def cited(turn: Turn) -> list[str]:
+    """Documents that its answer cites, and whose passages were shown with its steps: what is known of one that comes
+    from a file."""
+    found = [citation.document_id for citation in turn.citations]
+    for detail in (step.get("detail") for step in turn.steps):
+        hits = detail.get("hits") if isinstance(detail, Mapping) else None
+        shown = hits if isinstance(hits, list | tuple) else ()
+        found += [str(hit.get("document_id", "")) for hit in shown if isinstance(hit, Mapping)]
+    return [each for each in dict.fromkeys(found) if 0 < len(each) <= ID]
 
 
 def facts_of(turn: Turn) -> list[dict[str, Any]]:

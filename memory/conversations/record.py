@@ -12,11 +12,14 @@ from typing import Any
 from memory.conversations import Citation, Turn, micros, plain
 
 COLUMNS = ("id", "conversation_id", "question", "state", "answer", "feedback", "created_at")
+BESIDE = ("drawn_on", "retold")  # what has a table of its own
 _TUPLES = ("chunk_ids", "fact_ids", "steps", "notes", "collections")
 _CITED = tuple(field.name for field in fields(Citation))
 _CITATION = frozenset(_CITED)
 _DEFAULTS: Mapping[str, Any] = {
-    field.name: field.default if field.default is not dataclasses.MISSING else None for field in fields(Turn)
+    field.name: field.default if field.default is not dataclasses.MISSING else None
+    for field in fields(Turn)
+    if field.name not in BESIDE
 }
 
 

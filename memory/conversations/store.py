@@ -14,7 +14,19 @@ from aegis.database.outbox import put
 from aegis.database.schema import insert_missing
 from aegis.errors import InvalidInput, NotFound
 from aegis.scope import Scope
-from memory.conversations import MAX_TITLE, RECENT, SAID, Conversation, Forgetting, Receipt, Turn, plain, title_of
+from inference.sharing import draws
+from memory.conversations import (
+    MAX_TITLE,
+    RECENT,
+    SAID,
+    Conversation,
+    Forgetting,
+    Receipt,
+    Turn,
+    cited,
+    plain,
+    title_of,
+)
 from memory.conversations.archive import Archive
 from memory.conversations.record import COLUMNS, record_of, safe, turn_of
 from memory.conversations.tables import TURNS_TOPIC, archives, conversations, turns, unindexed
@@ -60,6 +72,7 @@ class SqlConversations:
             row = connection.execute(_FINISH, given).one_or_none()
             kept = self._add(connection, turn) if row is None else (row.feedback, row.created_at)
             rest_on(connection, scope.user, turn)
+            draws(connection, scope.user, turn.conversation_id, turn.drawn_on, turn.retold)
             connection.execute(
                 insert_missing(unindexed, connection.dialect.name), {"turn_id": turn.id, "owner": scope.user}
             )
@@ -207,6 +220,7 @@ class SqlConversations:
             fresh = [turn for turn in told if turn.id not in known]
             for turn in fresh:
                 self._add(connection, turn)
+                draws(connection, scope.user, conversation.id, cited(turn))
                 row = {"turn_id": turn.id, "owner": scope.user}
                 connection.execute(insert_missing(unindexed, dialect), row)
             return len(fresh)

@@ -85,15 +85,16 @@ class RelationalDriver(GraphDriver):
         entailed_only: bool = False,
         index: FactIndex | None = None,
         admission: Admission | None = None,
+        open_only: bool = False,
     ) -> None:
         self._database = "aegis"
         self._store = database
         self._committed = committed
         self._admission = admission
         self.graph_operations_interface = RelationalOperations(
-            database=database, epoch=epoch, entailed_only=entailed_only, admission=admission
+            database=database, epoch=epoch, entailed_only=entailed_only, admission=admission, open_only=open_only
         )
-        self.search_interface = RelationalSearch(database=database, epoch=epoch, index=index)
+        self.search_interface = RelationalSearch(database=database, epoch=epoch, index=index, open_only=open_only)
 
     def execute_query(self, cypher_query_: str, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         raise _refused(cypher_query_)
@@ -151,15 +152,23 @@ async def open_graphiti(
     entailed_only: bool = True,
     index: FactIndex | None = None,
     admission: Admission | None = None,
+    open_only: bool = False,
 ) -> AsyncGenerator[Graphiti]:
     """Graphiti over the relational store. `committed` is called after each bulk save: wake the projections there.
 
     `entailed_only`: facts of the model that their episode does not state are left out. `index`: where searches are
     answered; by its embedder, so give the same one here. `admission`: what writes entities and facts instead.
+    `open_only`: Graphiti, which shows its model what is known already, is given nothing of private documents.
     """
     yield Graphiti(
         graph_driver=RelationalDriver(
-            database, epoch, committed, entailed_only=entailed_only, index=index, admission=admission
+            database,
+            epoch,
+            committed,
+            entailed_only=entailed_only,
+            index=index,
+            admission=admission,
+            open_only=open_only,
         ),
         llm_client=llm,
         embedder=GraphitiEmbedder(embedder),

@@ -18,12 +18,14 @@ from graphiti_core.edges import EntityEdge
 from graphiti_core.nodes import EntityNode
 from graphiti_core.search.search_filters import ComparisonOperator, DateFilter
 from sqlalchemy import and_, or_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.errors import IndexUnavailable
 from memory.facts.loading import named
 from memory.facts.objects import load_edges, load_nodes
 from memory.facts.store import MAX_CANDIDATES
 from memory.facts.tables import entities, facts
+from memory.facts.visibility import open_entities, open_facts
 from memory.facts.wording import overlap
 from memory.naming import asked
 from retrieval.store import Scored, Within
@@ -45,6 +47,7 @@ class RelationalSearch(SearchInterface):
     database: Any
     epoch: Any
     index: Any = None  # FactIndex
+    open_only: bool = False  # what a private document says or names is not there
 
     async def edge_fulltext_search(
         self, driver: Any, query: str, search_filter: Any, group_ids: list[str] | None = None, limit: int = 100
@@ -140,7 +143,7 @@ class RelationalSearch(SearchInterface):
         ids = {end for edge in edges for end in (edge.source_node_uuid, edge.target_node_uuid)}
         wanted = entities.c.id.in_(sorted(ids - set(bfs_origin_node_uuids or ())))
         async with self.database.read() as connection:
-            return (await load_nodes(connection, wanted))[:limit]
+            return (await self._load_nodes(connection, wanted))[:limit]
 
     async def _indexed(
         self, kind: Any, group_ids: list[str] | None, limit: int, *, vector: list[float] | None = None, **how: Any
@@ -160,20 +163,28 @@ class RelationalSearch(SearchInterface):
     async def _edges(self, found: Sequence[Scored], search_filter: Any) -> list[EntityEdge]:
         epoch, ids = await self.epoch.epoch(), [hit.id for hit in found]
         async with self.database.read() as connection:
-            known = {edge.uuid: edge for edge in await load_edges(connection, epoch, facts.c.id.in_(ids))}
+            known = {edge.uuid: edge for edge in await self._load_edges(connection, epoch, facts.c.id.in_(ids))}
         return [known[each] for each in ids if each in known and _passes(known[each], search_filter)]
 
     async def _nodes(self, found: Sequence[Scored]) -> list[EntityNode]:
         ids = [hit.id for hit in found]
         async with self.database.read() as connection:
-            known = {node.uuid: node for node in await load_nodes(connection, entities.c.id.in_(ids))}
+            known = {node.uuid: node for node in await self._load_nodes(connection, entities.c.id.in_(ids))}
         return [known[each] for each in ids if each in known]
+
+    async def _load_nodes(self, connection: AsyncConnection, condition: Any) -> list[EntityNode]:
+        return await load_nodes(connection, and_(condition, open_entities(self.open_only)))
+
+    async def _load_edges(
+        self, connection: AsyncConnection, epoch: int, condition: Any, limit: int | None = None
+    ) -> list[EntityEdge]:
+        return await load_edges(connection, epoch, and_(condition, open_facts(self.open_only)), limit)
 
     async def _named(self, query: str, group_ids: list[str] | None) -> list[EntityNode]:
         epoch = await self.epoch.epoch()
         async with self.database.read() as connection:
             found = await named(connection, group_ids or [], asked(query), epoch)
-            nodes = await load_nodes(connection, entities.c.id.in_([entity.id for entity in found]))
+            nodes = await self._load_nodes(connection, entities.c.id.in_([entity.id for entity in found]))
         by_id = {node.uuid: node for node in nodes}
         return [by_id[entity.id] for entity in found if entity.id in by_id]
 
@@ -186,7 +197,7 @@ class RelationalSearch(SearchInterface):
             facts.c.group_id.in_(group_ids or []), or_(facts.c.source_id.in_(ids), facts.c.target_id.in_(ids))
         )
         async with self.database.read() as connection:
-            found = await load_edges(connection, epoch, wanted, MAX_CANDIDATES)
+            found = await self._load_edges(connection, epoch, wanted, MAX_CANDIDATES)
         passed = [edge for edge in found if _passes(edge, search_filter)]
         scores = overlap(query, [edge.fact for edge in passed])
         ranked = sorted(zip(passed, scores, strict=True), key=lambda pair: (-pair[1], pair[0].uuid))

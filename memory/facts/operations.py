@@ -20,6 +20,7 @@ from memory.facts import objects
 from memory.facts.objects import PLACEHOLDER, load_edges, load_episodes, load_nodes
 from memory.facts.rows import batches, column, tell_graph
 from memory.facts.tables import entities, episodes, evidence, facts, mentions
+from memory.facts.visibility import open_entities, open_episodes, open_facts
 from memory.facts.writing import drop_unsupported
 from memory.naming import key
 
@@ -31,6 +32,7 @@ class RelationalOperations(GraphOperationsInterface):
     epoch: Any
     entailed_only: bool = False  # whether facts that their episode does not state are left out
     admission: Any = None  # memory.reading.admission.Admission: takes what a bulk save gives, and writes it itself
+    open_only: bool = False  # what a private document says or names is not there
 
     # Nodes
 
@@ -233,18 +235,18 @@ class RelationalOperations(GraphOperationsInterface):
 
     async def _nodes(self, condition: Any, limit: int | None = None) -> list[EntityNode]:
         async with self.database.read() as connection:
-            return await load_nodes(connection, condition, limit)
+            return await load_nodes(connection, and_(condition, open_entities(self.open_only)), limit)
 
     async def _edges(self, condition: Any, limit: int | None = None) -> list[EntityEdge]:
         epoch = await self.epoch.epoch()
         async with self.database.read() as connection:
-            return await load_edges(connection, epoch, condition, limit)
+            return await load_edges(connection, epoch, and_(condition, open_facts(self.open_only)), limit)
 
     async def _episodes(
         self, condition: Any, order: Sequence[Any] = (), limit: int | None = None
     ) -> list[EpisodicNode]:
         async with self.database.read() as connection:
-            return await load_episodes(connection, condition, order, limit)
+            return await load_episodes(connection, and_(condition, open_episodes(self.open_only)), order, limit)
 
     async def _withdraw(self, fact_ids: Sequence[str]) -> None:
         """Delete facts with all their evidence."""

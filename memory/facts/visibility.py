@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from sqlalchemy import BindParameter, and_, exists, or_, select
+from sqlalchemy import BindParameter, and_, exists, or_, select, true
 
 from aegis.scope import Scope, group_id
+from inference.sharing import is_private
 from memory.facts.tables import entities, episodes, evidence, facts, mentions
 from retrieval.tables import versions, visible_at
 
@@ -63,6 +64,28 @@ def mentioned(epoch: int) -> Any:
     )
     visible = or_(episodes.c.version_id.is_(None), visible_at(epoch))
     return exists(select(1).select_from(seen).where(mentions.c.entity_id == entities.c.id, visible))
+
+
+def open_facts(only: bool = True) -> Any:
+    """Condition on facts: no private document states them. Without `only` all are let through."""
+    stating = evidence.join(versions, versions.c.id == evidence.c.version_id)
+    private = select(1).select_from(stating).where(evidence.c.fact_id == facts.c.id, is_private(versions.c.document_id))
+    return ~exists(private) if only else true()
+
+
+def open_entities(only: bool = True) -> Any:
+    """The same of entities: no private document mentions them."""
+    naming = mentions.join(episodes, episodes.c.id == mentions.c.episode_id).join(
+        versions, versions.c.id == episodes.c.version_id
+    )
+    here = (mentions.c.entity_id == entities.c.id, is_private(versions.c.document_id))
+    return ~exists(select(1).select_from(naming).where(*here)) if only else true()
+
+
+def open_episodes(only: bool = True) -> Any:
+    """The same of episodes: they are no chunks of private documents."""
+    of = select(1).where(versions.c.id == episodes.c.version_id, is_private(versions.c.document_id))
+    return ~exists(of.correlate(episodes)) if only else true()
 
 
 @dataclass(frozen=True, slots=True)

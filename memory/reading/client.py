@@ -29,11 +29,16 @@ _FENCED = re.compile(r"^\s*```\w*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 
 
 class PooledClient(LLMClient):
-    """For one chunk. `turn` is awaited before each call: the rate's bound. Raises ModelUnavailable, BudgetExhausted,
-    and ModelFailed where no answer follows the schema."""
+    """For one chunk. `turn` is awaited before each call: the rate's bound; `shareable` too, because the document may
+    be marked private at any time. Raises ModelUnavailable, BudgetExhausted, and ModelFailed where no answer follows the
+    schema."""
 
     def __init__(
-        self, model: Model, reading: Reading, turn: Callable[[], Awaitable[object]], *, shareable: bool
+        self,
+        model: Model,
+        reading: Reading,
+        turn: Callable[[], Awaitable[object]],
+        shareable: Callable[[], Awaitable[bool]],
     ) -> None:
         super().__init__(LLMConfig(api_key="none", model="ours"))
         self.usage = Usage()
@@ -80,7 +85,7 @@ class PooledClient(LLMClient):
             messages=tuple(messages),
             role="extraction",
             user=self._reading.owner,
-            shareable=self._shareable,
+            shareable=await self._shareable(),
             agreed=self._reading.agreed,
             schema=schema,
         )

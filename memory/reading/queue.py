@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, RowMapping, and_, case, delete, func, literal, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, case, delete, exists, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.database import Database
 from aegis.database.schema import insert_missing
 from aegis.scope import Scope
+from inference.sharing import is_private
 from memory.reading.tables import quarantined, readings
 from retrieval.tables import chunks, documents, versions, visible_at
 
@@ -34,6 +35,7 @@ class Reading:
 
     chunk_id: str
     version_id: str
+    document_id: str
     collection: str
     owner: str
     agreed: bool
@@ -114,12 +116,12 @@ class ReadingQueue:
 
     async def take(self, epoch: int, payable: Collection[str] | None) -> Reading | None:
         """The next chunk, in hand from now on. `payable` None: whichever; else only chunks of these collections whose
-        owner agreed to pay."""
+        owner agreed to pay, none of a private document."""
         ready = [readings.c.state == "waiting", readings.c.not_before <= self._now()]
         if payable is not None:
-            ready += [readings.c.agreed, readings.c.collection.in_(list(payable))]
+            ready += [readings.c.agreed, readings.c.collection.in_(list(payable)), ~is_private(versions.c.document_id)]
         query = (
-            select(readings, versions.c.title, versions.c.dated, chunks.c.text)
+            select(readings, versions.c.document_id, versions.c.title, versions.c.dated, chunks.c.text)
             .join(chunks, chunks.c.id == readings.c.chunk_id)
             .join(versions, versions.c.id == readings.c.version_id)
             .where(*ready, visible_at(epoch))
@@ -156,10 +158,11 @@ class ReadingQueue:
             await connection.execute(update(readings).where(self._held(reading)).values(state="failed", reason=reason))
 
     async def agree(self, scope: Scope, collections: Collection[str]) -> int:
-        """The chunks of one's own documents may be read by a paid model; those that failed are tried again."""
+        """The chunks of one's own documents may be read by a paid model, but for private ones; those that failed are
+        tried again."""
         mine = and_(readings.c.owner == scope.user, readings.c.collection.in_(sorted(scope.collections)))
         open_ = readings.c.state.in_(("waiting", "failed"))
-        may = readings.c.collection.in_(list(collections)) if collections else literal(False)
+        may = and_(readings.c.collection.in_(list(collections)), ~_STAYS) if collections else literal(False)
         values = {"state": "waiting", "attempts": 0, "not_before": self._now(), "reason": None}
         agreed = case((may, True), else_=readings.c.agreed)
         async with self._database.write() as connection:
@@ -182,16 +185,16 @@ class ReadingQueue:
             return [row[0] for row in await connection.execute(query)]
 
     async def sample(self, scope: Scope, collections: Sequence[str], most: int) -> tuple[list[Reading], int]:
-        """Some of one's own undecided chunks, evenly taken, and how many there are."""
+        """Some of one's own undecided chunks that may be sent, evenly taken, and how many there are."""
         mine = [readings.c.owner == scope.user, readings.c.state == "waiting", ~readings.c.agreed]
-        mine += [readings.c.collection.in_(list(collections))]
+        mine += [readings.c.collection.in_(list(collections)), ~_STAYS]
         async with self._database.read() as connection:
             total = int((await connection.execute(select(func.count()).where(*mine))).scalar_one())
             step = max(1, total // most)
             place = func.row_number().over(order_by=(readings.c.version_id, readings.c.ordinal)).label("place")
             placed = select(readings.c.chunk_id, place).where(*mine).subquery()
             query = (
-                select(readings, versions.c.title, versions.c.dated, chunks.c.text)
+                select(readings, versions.c.document_id, versions.c.title, versions.c.dated, chunks.c.text)
                 .join(placed, placed.c.chunk_id == readings.c.chunk_id)
                 .join(chunks, chunks.c.id == readings.c.chunk_id)
                 .join(versions, versions.c.id == readings.c.version_id)
@@ -211,8 +214,12 @@ class ReadingQueue:
 
 
 def _reading(row: RowMapping, attempts: int = 0) -> Reading:
-    names = ("chunk_id", "version_id", "collection", "owner", "agreed", "title", "dated", "text")
+    names = ("chunk_id", "version_id", "document_id", "collection", "owner", "agreed", "title", "dated", "text")
     return Reading(**{name: row[name] for name in names}, attempts=attempts)
+
+
+_STAYS = exists(select(1).where(versions.c.id == readings.c.version_id, is_private(versions.c.document_id)))
+"""Condition on readings: of a private document."""
 
 
 def _seen(scope: Scope) -> ColumnElement[bool]:

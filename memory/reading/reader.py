@@ -25,6 +25,7 @@ from aegis.scope import Scope, group_id
 from aegis.settings import ExtractionSettings, ModelRole
 from inference import Choice, Model
 from inference.prices import Price
+from inference.sharing import private_among
 from memory.facts.index import FactIndex
 from memory.facts.visibility import Epoch
 from memory.reading.estimate import SAMPLE, Estimate, Rehearsal, scaled
@@ -223,8 +224,10 @@ class ModelReader:
         from memory.reading.admission import Admission
         from memory.reading.client import PooledClient
 
-        shareable = reading.agreed and self.may_send([reading.collection])
-        client = PooledClient(model, reading, _at_once if rehearsed else self.turn, shareable=shareable)
+        async def shareable() -> bool:
+            return reading.agreed and self.may_send([reading.collection]) and not await self._private(reading)
+
+        client = PooledClient(model, reading, _at_once if rehearsed else self.turn, shareable)
         admission = Admission(
             reading,
             lambda: client.usage.model,
@@ -234,7 +237,14 @@ class ModelReader:
         )
         embedder = None if self.index is None else self.index.embedder
         async with open_graphiti(
-            self.database, self.epoch, client, embedder, self.outbox.wake, index=self.index, admission=admission
+            self.database,
+            self.epoch,
+            client,
+            embedder,
+            self.outbox.wake,
+            index=self.index,
+            admission=admission,
+            open_only=await shareable(),
         ) as graphiti:
             await graphiti.add_episode(
                 name=reading.title,
@@ -246,6 +256,10 @@ class ModelReader:
                 uuid=reading.chunk_id,
                 previous_episode_uuids=[],
             )
+
+    async def _private(self, reading: Reading) -> bool:
+        async with self.database.read() as connection:
+            return bool(await private_among(connection, [reading.document_id]))
 
     async def _leads(self) -> bool:
         """Whether this replica is the one that reads."""

@@ -32,6 +32,11 @@ class Embedder(Protocol):
     @property
     def dimensions(self) -> int: ...
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether texts leave this machine, or are paid for: then it is given nothing that is marked private."""
+        ...
+
     async def embed(self, texts: Sequence[str]) -> Dense:
         """Passages. Shape (len(texts), dimensions), float32."""
         ...
@@ -51,9 +56,11 @@ def unmetered(settings: EmbedderSettings) -> None:
 
 
 @asynccontextmanager
-async def open_embedder(settings: EmbedderSettings, metered: Metered = unmetered) -> AsyncGenerator[Embedder]:
-    """Raises ConfigurationError when a model, a library or a price is missing. A server that is away raises only when
-    asked."""
+async def open_embedder(
+    settings: EmbedderSettings, metered: Metered = unmetered, trusted: Sequence[str] = ()
+) -> AsyncGenerator[Embedder]:
+    """`trusted`: hosts that count as this machine. Raises ConfigurationError when a model, a library or a price is
+    missing. A server that is away raises only when asked."""
     if isinstance(settings, OnnxEmbedderSettings):
         from retrieval.embedding.onnx import load_onnx
 
@@ -61,12 +68,12 @@ async def open_embedder(settings: EmbedderSettings, metered: Metered = unmetered
     elif isinstance(settings, OllamaEmbedderSettings):
         from retrieval.embedding.ollama import open_ollama
 
-        async with open_ollama(settings) as served:
+        async with open_ollama(settings, trusted) as served:
             yield served
     elif isinstance(settings, OpenAIEmbedderSettings):
         from retrieval.embedding.openai import open_openai
 
-        async with open_openai(settings, metered(settings)) as served:
+        async with open_openai(settings, metered(settings), trusted) as served:
             yield served
     else:
         from retrieval.embedding.wordllama import open_wordllama

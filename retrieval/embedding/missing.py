@@ -15,6 +15,7 @@ class MissingEmbedder:
     name: str
     dimensions: int
     reason: str
+    elsewhere: bool = False
 
     async def embed(self, texts: Sequence[str]) -> Dense:
         self._raise()

@@ -11,12 +11,14 @@ import httpx
 from aegis.errors import ModelFailed
 from aegis.settings import OllamaEmbedderSettings
 from inference.ollama import client_options
+from inference.premises import on_this_machine
 from retrieval.embedding.named import stored_name
 from retrieval.embedding.remote import RemoteEmbedder, post
 
 
 @asynccontextmanager
-async def open_ollama(settings: OllamaEmbedderSettings) -> AsyncGenerator[RemoteEmbedder]:
+async def open_ollama(settings: OllamaEmbedderSettings, trusted: Sequence[str] = ()) -> AsyncGenerator[RemoteEmbedder]:
+    """`trusted`: hosts that count as this machine."""
     async with httpx.AsyncClient(
         base_url=settings.url, timeout=settings.timeout, **client_options(settings.url)
     ) as client:
@@ -36,4 +38,5 @@ async def open_ollama(settings: OllamaEmbedderSettings) -> AsyncGenerator[Remote
             settings.query_prefix,
             settings.passage_prefix,
             sends_to=settings.url,
+            elsewhere=not on_this_machine(settings.url, trusted),
         )

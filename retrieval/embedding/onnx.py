@@ -32,6 +32,7 @@ class OnnxEmbedder:
     pooling: Pooling
     query_prefix: str = ""
     passage_prefix: str = ""
+    elsewhere: bool = False
 
     async def embed(self, texts: Sequence[str]) -> Dense:
         """Texts of about one length run together, so that little is padding."""

@@ -12,13 +12,16 @@ from aegis.errors import ModelFailed
 from aegis.settings import OpenAIEmbedderSettings
 from inference.ollama import client_options
 from inference.paying import Meter
+from inference.premises import on_this_machine
 from retrieval.embedding.named import stored_name
 from retrieval.embedding.remote import RemoteEmbedder, post
 
 
 @asynccontextmanager
-async def open_openai(settings: OpenAIEmbedderSettings, meter: Meter | None = None) -> AsyncGenerator[RemoteEmbedder]:
-    """`meter`: what each request is held against where it is paid."""
+async def open_openai(
+    settings: OpenAIEmbedderSettings, meter: Meter | None = None, trusted: Sequence[str] = ()
+) -> AsyncGenerator[RemoteEmbedder]:
+    """`meter`: what each request is held against where it is paid. `trusted`: hosts that count as this machine."""
     key = settings.api_key.get_secret_value() if settings.api_key else ""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with httpx.AsyncClient(
@@ -39,6 +42,7 @@ async def open_openai(settings: OpenAIEmbedderSettings, meter: Meter | None = No
             settings.passage_prefix,
             sends_to=settings.url,
             meter=meter,
+            elsewhere=meter is not None or not on_this_machine(settings.url, trusted),
         )
 
 

@@ -46,6 +46,7 @@ class RemoteEmbedder:
     passage_prefix: str = ""
     sends_to: str = ""  # the server's address
     meter: Meter | None = None
+    elsewhere: bool = True  # unless its server is known to be this machine, and costs nothing
     _away_until: float = 0.0  # by time.monotonic
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PARALLEL))
 

@@ -23,6 +23,8 @@ BATCH = 32  # texts embedded in one go: about 10 ms, so that nobody waits long f
 class WordLlamaEmbedder:
     """`turn`, shape (256, dimensions) with orthonormal rows, makes wider vectors with the same cosines."""
 
+    elsewhere = False
+
     def __init__(self, model: Any, turn: Dense | None = None) -> None:
         self._model = model
         self._turn = turn

@@ -22,6 +22,7 @@ class Upload:
     title: str | None = None
     collection: str = DEFAULT_COLLECTION
     tags: tuple[str, ...] = ()
+    private: bool = False  # from now on; False leaves a document that is there as it is
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from retrieval.ingestion.jobs import JobTable
 from retrieval.ingestion.publishing import Publisher
 from retrieval.ingestion.runner import Runner
 from retrieval.ingestion.tables import ENDED
+from retrieval.privacy import Privacy
 
 PUTS = 4  # originals kept at a time
 LOOK = 0.2  # seconds between looks at a watched job
@@ -36,6 +37,7 @@ class Intake:
         catalogue: Catalogue,
         blobs: Blobs,
         settings: IngestionSettings,
+        privacy: Privacy,
     ) -> None:
         self._jobs = jobs
         self._runner = runner
@@ -43,6 +45,7 @@ class Intake:
         self._catalogue = catalogue
         self._blobs = blobs
         self._settings = settings
+        self._privacy = privacy
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -56,6 +59,8 @@ class Intake:
         rows = await asyncio.gather(
             *(self._row(scope, job_id, ordinal, upload, puts) for ordinal, upload in enumerate(uploads))
         )
+        private = [row["document_id"] for row, upload in zip(rows, uploads, strict=True) if upload.private]
+        await self._privacy.mark(scope, private)  # before anybody can take the file up
         await self._jobs.add(job_id, scope.user, rows)
         self._runner.wake(job_id)
         return await self._jobs.reports.job(scope, job_id)

@@ -26,6 +26,7 @@ from aegis.database.schema import insert_missing
 from aegis.errors import AegisError
 from aegis.scope import Span, chunk_id, text_hash, version_id
 from inference.paying import paid_by
+from inference.sharing import private_among
 from retrieval.chunk import embedded_text
 from retrieval.embedding import Embedder
 from retrieval.ingestion.preparing import GraphSink, Prepared
@@ -137,7 +138,7 @@ class Versions:
             step("embedding")
             try:
                 with paid_by(target.owner):
-                    vectors = await self._embed(group)
+                    vectors = await self._embed(target.document_id, group)
             except AegisError:
                 await batch.flush()  # what was embedded before it is kept: somebody may have paid for it
                 raise
@@ -207,15 +208,24 @@ class Versions:
         ids, extracts = [chunk.id for chunk in taken], [chunk.extract for chunk in taken]
         return self.sink.writing(target.collection, target.document_id, version, ids, extracts)
 
-    async def _embed(self, taken: Sequence[Planned]) -> dict[str, dict[str, Any]]:
-        """Rows of embeddings that are not kept yet, by hash. All are rounded to float16 before anybody uses them."""
+    async def _embed(self, document_id: str, taken: Sequence[Planned]) -> dict[str, dict[str, Any]]:
+        """Rows of embeddings that are not kept yet, by hash. All are rounded to float16 before anybody uses them.
+
+        None of a private document, where the embedder is elsewhere: its chunks are found by their words only.
+        """
         embedder = self.embedder()
         wanted = {chunk.embedded_hash: chunk.embedded for chunk in taken}
         given = {"hashes": list(wanted), "named": embedder.name}
         for known in await self.database.look(lambda c: c.execute(_KNOWN, given).scalars().all()):
             wanted.pop(known)
+        if embedder.elsewhere and wanted and await self._private(document_id):  # asked anew: it may be marked any time
+            return {}
         rows = embedding_rows(embedder, list(wanted), await embedder.embed(list(wanted.values())))
         return {row["text_hash"]: row for row in rows}
+
+    async def _private(self, document_id: str) -> bool:
+        async with self.database.read() as connection:
+            return bool(await private_among(connection, [document_id]))
 
     async def _kept(self, version: str, planned: Sequence[Planned]) -> set[str]:
         """Ids of chunks written before a crash; if they are not as planned now, they are taken away first."""

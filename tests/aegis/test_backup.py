@@ -20,10 +20,15 @@ from aegis.backup.staging import decide, finish, room, stage
 from aegis.backup.writing import backed_up, tables
 from aegis.database import Database, open_database
 from aegis.database.migrations import upgrade
+from aegis.database.outbox import Outbox
 from aegis.errors import AegisError, FormatTooNew, InvalidInput
-from aegis.settings import Settings, SQLiteSettings
+from aegis.settings import CloudSettings, Settings, SQLiteSettings
+from inference.sharing import Sharing, draws
 from memory.conversations.tables import turns
 from retrieval.blobs import Blobs
+from retrieval.catalogue import Catalogue
+from retrieval.privacy import Privacy
+from tests.inference.conftest import now
 from tests.memory.conversations.talks import ANN, tell, tiers
 from tests.servers.fixtures import fresh_store
 
@@ -54,6 +59,9 @@ async def told(database: Database, folder: Path) -> Blobs:
     told = await tell(kept, 60)
     await kept.feedback(ANN, told[3].id, {"value": 1})
     await kept.settle()
+    await Privacy(database, Catalogue(database), Outbox(database), now).mark(ANN, ["a private document"])
+    await Sharing(database, CloudSettings(), now).unmark(ANN, told[0].conversation_id)
+    await database.transact(lambda connection: draws(connection, ANN.user, told[0].conversation_id, ["a document"]))
     return Blobs(str(folder / "blobs"))
 
 

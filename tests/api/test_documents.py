@@ -124,6 +124,27 @@ async def test_an_original_that_the_scope_does_not_see_is_not_there(client_of: O
     assert (await client.get(f"{URL}/d1/original")).status_code == 404
 
 
+class FakePrivacy:
+    def __init__(self) -> None:
+        self.said: list[tuple[str, bool]] = []
+
+    async def set(self, scope: Scope, document_id: str, *, private: bool) -> DocumentEntry:
+        self.said.append((document_id, private))
+        return entry(document_id, private=private)
+
+
+async def test_a_document_is_marked_private_and_shown_so(client_of: Open) -> None:
+    privacy = FakePrivacy()
+    client = await client_of(privacy=privacy, catalogue=FakeDocuments(entry("d1", private=True)))
+    for private in (True, False):
+        assert (await client.patch(f"{URL}/d1", json={"private": private})).json()["private"] is private
+    assert privacy.said == [("d1", True), ("d1", False)]
+    assert (await client.get(f"{URL}/d1")).json()["private"]
+    for wrong in ({}, {"private": "yes"}, {"private": True, "title": "x"}):
+        assert (await client.patch(f"{URL}/d1", json=wrong)).status_code == 422
+    assert len(privacy.said) == 2
+
+
 async def test_removal(client_of: Open) -> None:
     ingestion = FakeIngestion()
     client = await client_of(ingestion=ingestion)

@@ -96,6 +96,18 @@ async def test_files_as_a_form(client_of: Open) -> None:
     ]
 
 
+async def test_private_files_and_documents(client_of: Open) -> None:
+    ingestion = FakeIngestion()
+    client = await client_of(ingestion=ingestion)
+    await client.post(URL, json={"documents": [{"source": "a", "text": "x", "private": True}]})
+    for said in ("yes", "true", "no"):
+        await client.post(URL, files=[("files", ("b.txt", b"x"))], data={"private": said})
+    assert [upload.private for upload in ingestion.taken] == [True, True, True, False]
+    refused = await client.post(URL, files=[("files", ("b.txt", b"x"))], data={"private": "perhaps"})
+    assert refused.status_code == 422
+    assert "private" in refused.json()["error"]["message"]
+
+
 async def test_a_file_without_source_is_an_upload_by_its_name(client_of: Open) -> None:
     ingestion = FakeIngestion()
     client = await client_of(ingestion=ingestion)

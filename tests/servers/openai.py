@@ -21,6 +21,7 @@ from tests.servers import free_port
 from tests.servers.speaking import CHARS_PER_TOKEN, GARBAGE, Call, Gone, Speaking, from_command_line
 
 CHAT = "/v1/chat/completions"
+EMBEDDINGS = "/v1/embeddings"
 
 
 @dataclass
@@ -43,7 +44,7 @@ class OpenAILike(Speaking):
         return [
             Route("/v1/models", self.models, methods=["GET"]),
             Route(CHAT, self.chat, methods=["POST"]),
-            Route("/v1/embeddings", self.embeddings, methods=["POST"]),
+            Route(EMBEDDINGS, self.embeddings, methods=["POST"]),
         ]
 
     async def models(self, request: Request) -> Response:
@@ -52,7 +53,9 @@ class OpenAILike(Speaking):
         return JSONResponse({"object": "list", "data": [{"id": self.model, "object": "model"}]})
 
     async def embeddings(self, request: Request) -> Response:
-        given = (await request.json())["input"]
+        call = Call(EMBEDDINGS, await request.json(), "done")
+        self.calls.append(call)
+        given = call.body["input"]
         texts = [given] if isinstance(given, str) else given
         data = [{"object": "embedding", "index": i, "embedding": [1.0, float(len(t))]} for i, t in enumerate(texts)]
         return JSONResponse({"object": "list", "data": data, "usage": {"prompt_tokens": 1, "total_tokens": 1}})

@@ -26,7 +26,18 @@ from tests.system.library import files, write
 from tests.system.stores import contents, faults
 
 COMMANDS = (
-    *(["serve"], ["studio"], ["ingest"], ["search"], ["ask"], ["documents"], ["jobs"], ["rebuild"], ["doctor"]),
+    *(
+        ["serve"],
+        ["studio"],
+        ["ingest"],
+        ["search"],
+        ["ask"],
+        ["documents"],
+        ["private"],
+        ["jobs"],
+        ["rebuild"],
+        ["doctor"],
+    ),
     *(["bench"], ["memory", "search"], ["eval", "run"]),
 )
 HOLDER = """
@@ -89,7 +100,14 @@ def test_every_command_through_a_server(running: Site) -> None:
     shown = running.cli("ingest", running.folder.parent / "docs")
     assert (shown.returncode, "6 taken in" in shown.stdout) == (0, True), shown
     assert "chunks" in shown.stderr  # the progress bar
-    assert len(running.json("documents")["documents"]) == 6
+    listed = running.json("documents")["documents"]
+    assert (len(listed), any(entry["private"] for entry in listed)) == (6, False)
+    for more, private in (((), True), (("--off",), False)):
+        assert running.json("private", listed[0]["id"], *more)["documents"][0]["private"] is private
+    taken = running.json("ingest", running.folder.parent / "docs", "--private")
+    assert (taken["unchanged"], len(taken["failures"])) == (6, 0)
+    assert all(entry["private"] for entry in running.json("documents")["documents"])
+    assert "private" in running.cli("documents").stdout
     assert running.json("search", "crates at Pier Seven")["hits"]
     assert running.json("ask", "What does the ledger of Alder Foundry list?")["answer"]
     assert "facts" in running.json("memory", "search", "Clara Dorn")
@@ -100,7 +118,7 @@ def test_every_command_through_a_server(running: Site) -> None:
     firm = running.json("memory", "about", "Meridian Works")
     assert firm["summary"]
     assert all(f"{word}" in firm["summary"] for word in ("Meridian", "Works"))
-    (job,) = running.json("jobs")["jobs"]
+    _, job = running.json("jobs")["jobs"]  # newest first
     assert len(running.json("jobs", job["job_id"])["reports"]) == 6
     assert running.json("jobs", job["job_id"], "--cancel")["state"] == "done"
     assert running.json("rebuild")["running"] is False

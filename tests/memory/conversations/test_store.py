@@ -13,10 +13,11 @@ from sqlalchemy import select
 from aegis.database import Database
 from aegis.errors import InvalidInput, NotFound
 from aegis.scope import new_id
+from inference.sharing import drawn_on
 from memory.conversations import MAX_TITLE, RECENT, Conversations, title_of
 from memory.conversations.store import SqlConversations
 from memory.conversations.tables import turns
-from tests.memory.conversations.talks import ANN, BOB, START, answered, asked, tiers
+from tests.memory.conversations.talks import ANN, BOB, CITATION, START, answered, asked, tiers
 
 
 @pytest.fixture(params=["rows", "tiers"])
@@ -196,3 +197,20 @@ async def test_mentioning_finds_finished_turns_by_word(store: Conversations) -> 
 )
 def test_title_is_the_first_words(question: str, title: str) -> None:
     assert title_of(question) == title
+
+
+async def test_what_an_answer_was_made_from_is_kept_beside_it(rows: SqlConversations, any_database: Database) -> None:
+    """Also by a conversation that repeats it, and of one that comes from a file."""
+    first, second, third = asked("One?"), asked("Two?"), asked("Three?")
+    await rows.finish(ANN, replace(first, state="done", drawn_on=("d1", "d2")))
+    await rows.finish(ANN, replace(first, state="done", drawn_on=("d2",)))
+    await rows.finish(ANN, replace(second, state="done", retold=(first.conversation_id,)))
+    talk = replace(await rows.get(ANN, first.conversation_id), id=third.conversation_id)
+    steps = ({"node": "retrieve", "detail": {"hits": [{"document_id": "d3"}, "?", {"document_id": "x" * 99}]}},)
+    await rows.take_in(ANN, talk, [replace(third, state="done", citations=(CITATION,), steps=steps)])
+    async with any_database.read() as connection:
+        found = (await connection.execute(select(drawn_on.c.conversation_id, drawn_on.c.document_id))).all()
+    kept = {(first.conversation_id, "d1"), (first.conversation_id, "d2"), (second.conversation_id, "d1")}
+    kept |= {(second.conversation_id, "d2"), (third.conversation_id, "d"), (third.conversation_id, "d3")}
+    assert {tuple(row) for row in found} == kept
+    assert (await rows.turn(ANN, first.id)).drawn_on == ()

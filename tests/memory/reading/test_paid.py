@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from aegis.database import Database
+from aegis.database.outbox import Outbox
 from memory.reading.reader import REST, ModelReader
 from memory.reading.tables import readings
+from retrieval.privacy import Privacy
 from tests.memory.library import Library
 from tests.memory.reading.conftest import SCOPE, Clock, Script, open_reader
 from tests.memory.reading.test_reader import MADE_UP, STATED, TEXT, drained, rows
@@ -126,3 +128,29 @@ async def test_a_model_of_this_machine_comes_first_and_asks_nobody(
         status = await reader.status(SCOPE)
     assert (status.counts.done, status.estimate) == (2, None)
     assert paid.requests == 0
+
+
+@pytest.mark.parametrize("when", ["before", "after somebody agreed", "while it is read"])
+async def test_a_document_that_is_marked_private_is_sent_no_further(
+    when: str, any_database: Database, paid: OpenAILike, clock: Clock
+) -> None:
+    library = await filled(any_database, 1)
+    (entry,) = await library.catalogue.list_documents(SCOPE)
+    privacy = Privacy(any_database, library.catalogue, Outbox(any_database), clock)
+    async with open_reader(any_database, clock, **sections(paid)) as reader:
+        if when == "before":
+            await privacy.mark(SCOPE, [entry.id])
+            assert (await reader.status(SCOPE)).estimate is None
+        await reader.agree(SCOPE)
+        if when == "after somebody agreed":
+            await privacy.mark(SCOPE, [entry.id])
+
+        async def turn() -> None:
+            if when == "while it is read" and paid.chats:
+                await privacy.mark(SCOPE, [entry.id])
+
+        reader.turn = turn
+        await drained(reader, clock, steps=5)
+        counts = await reader.queue.counts(SCOPE)
+    assert len(paid.chats) == (when == "while it is read")
+    assert (counts.done, counts.waiting) == (0, 1)

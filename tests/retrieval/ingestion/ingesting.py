@@ -39,6 +39,7 @@ from retrieval.ingestion.versions import Versions
 from retrieval.ingestion.worker import Worker
 from retrieval.keywords import KeywordEncoder
 from retrieval.loaders import LoadedDocument
+from retrieval.privacy import Privacy
 from retrieval.projection import VectorProjection, running
 from retrieval.splitting import Piece
 from retrieval.store import Candidates, Dense, Point, Scored, Summary, VectorQuery, Visibility, checksum
@@ -88,6 +89,7 @@ class HashEmbedder:
 
     name = "hash-8"
     dimensions = 8
+    elsewhere = False
 
     def __init__(self) -> None:
         self.asked = self.calls = 0
@@ -219,7 +221,7 @@ async def open_world(
     jobs = JobTable(database, replica or "test", now)
     reader = (Reader if processes else InlineReader)(blobs, preparer or PlainPreparer(), settings)
     runner = Runner(jobs, versions, publisher, reader, settings)
-    intake = Intake(jobs, runner, publisher, catalogue, blobs, settings)
+    intake = Intake(jobs, runner, publisher, catalogue, blobs, settings, Privacy(database, catalogue, outbox, now))
     async with running(database, outbox, [vectors]), intake.running():
         yield World(intake, catalogue, store, vectors, publisher, outbox, embedder, runner)
 

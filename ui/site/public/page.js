@@ -100,14 +100,20 @@
     }
     const clouds = state.clouds.join(', ')
     const collections = state.collections.includes('*') ? 'all collections' : state.collections.join(', ') || 'none'
-    place.setAttribute('aria-checked', String(state.shareable))
-    place.textContent = state.shareable
-      ? `Shared: questions of this conversation may go to ${clouds}`
-      : 'Private: this conversation stays on this machine'
-    place.title = state.shareable
-      ? `With passages of: ${collections}. Click to keep it on this machine.`
-      : `Click to let its questions go to ${clouds}, with passages of: ${collections}.`
-    place.onclick = () => share(id, !state.shareable)
+    const stays = state.rests_on_private
+    place.setAttribute('aria-checked', String(state.shareable && !stays))
+    place.setAttribute('aria-disabled', String(stays))
+    place.textContent = stays
+      ? 'Private: an answer here was made from a private document'
+      : state.shareable
+        ? `Shared: questions of this conversation may go to ${clouds}`
+        : 'Private: this conversation stays on this machine'
+    place.title = stays
+      ? 'It stays on this machine. To ask a cloud model, begin another conversation.'
+      : state.shareable
+        ? `With passages of: ${collections}. Click to keep it on this machine.`
+        : `Click to let its questions go to ${clouds}, with passages of: ${collections}.`
+    place.onclick = stays ? null : () => share(id, !state.shareable)
   }
 
   let last = []

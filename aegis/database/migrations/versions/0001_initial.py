@@ -48,6 +48,24 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_consolidations_started_at"), ["started_at"], unique=False)
 
     op.create_table(
+        "conversation_documents",
+        sa.Column("conversation_id", sa.String(length=36), nullable=False),
+        sa.Column("document_id", sa.String(length=36), nullable=False),
+        sa.Column("owner", sa.String(length=120), nullable=False),
+        sa.PrimaryKeyConstraint("conversation_id", "document_id", name=op.f("pk_conversation_documents")),
+    )
+    with op.batch_alter_table("conversation_documents", schema=None) as batch_op:
+        batch_op.create_index("ix_conversation_documents_document", ["document_id"], unique=False)
+
+    op.create_table(
+        "conversation_marks",
+        sa.Column("conversation_id", sa.String(length=36), nullable=False),
+        sa.Column("owner", sa.String(length=120), nullable=False),
+        sa.Column("shareable", sa.Boolean(), nullable=False),
+        sa.Column("marked_at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.PrimaryKeyConstraint("conversation_id", "owner", name=op.f("pk_conversation_marks")),
+    )
+    op.create_table(
         "conversations",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("owner", sa.String(length=120), nullable=False),
@@ -277,6 +295,13 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_outbox_topic"), ["topic"], unique=False)
 
     op.create_table(
+        "private_documents",
+        sa.Column("document_id", sa.String(length=36), nullable=False),
+        sa.Column("marked_by", sa.String(length=120), nullable=False),
+        sa.Column("marked_at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.PrimaryKeyConstraint("document_id", name=op.f("pk_private_documents")),
+    )
+    op.create_table(
         "projections",
         sa.Column("name", sa.String(length=120), nullable=False),
         sa.Column("applied", sa.BigInteger(), nullable=False),
@@ -347,13 +372,6 @@ def upgrade() -> None:
     with op.batch_alter_table("refused_facts", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_refused_facts_group_id"), ["group_id"], unique=False)
 
-    op.create_table(
-        "shareable_conversations",
-        sa.Column("conversation_id", sa.String(length=36), nullable=False),
-        sa.Column("owner", sa.String(length=120), nullable=False),
-        sa.Column("marked_at", aegis.database.schema.Timestamp(), nullable=False),
-        sa.PrimaryKeyConstraint("conversation_id", "owner", name=op.f("pk_shareable_conversations")),
-    )
     op.create_table(
         "spendings",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -596,7 +614,6 @@ def downgrade() -> None:
         batch_op.drop_index("ix_spendings_state_leased")
 
     op.drop_table("spendings")
-    op.drop_table("shareable_conversations")
     with op.batch_alter_table("refused_facts", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_refused_facts_group_id"))
 
@@ -613,6 +630,7 @@ def downgrade() -> None:
     op.drop_table("quarantined_facts")
     op.drop_table("publications")
     op.drop_table("projections")
+    op.drop_table("private_documents")
     with op.batch_alter_table("outbox", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_outbox_topic"))
 
@@ -674,6 +692,11 @@ def downgrade() -> None:
         batch_op.drop_index("ix_conversations_owner_updated")
 
     op.drop_table("conversations")
+    op.drop_table("conversation_marks")
+    with op.batch_alter_table("conversation_documents", schema=None) as batch_op:
+        batch_op.drop_index("ix_conversation_documents_document")
+
+    op.drop_table("conversation_documents")
     with op.batch_alter_table("consolidations", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_consolidations_started_at"))
 

@@ -22,6 +22,8 @@ export default function Passage() {
   const { document_id, version_id, title, source, page, heading, warning, spans } = props
   const [parts, setParts] = useState()
   const [gone, setGone] = useState(false)
+  const [isPrivate, setPrivate] = useState(null)
+  const [refused, setRefused] = useState('')
   const shown = useRef(null)
   const base = `/api/v1/documents/${encodeURIComponent(document_id)}`
 
@@ -49,6 +51,31 @@ export default function Passage() {
     }
   }, [document_id, version_id, JSON.stringify(spans)])
 
+  // As it is marked now, not as it was when it was cited.
+  useEffect(() => {
+    let wanted = true
+    setPrivate(null)
+    setRefused('')
+    fetch(base)
+      .then((answer) => (answer.ok ? answer.json() : Promise.reject(answer.status)))
+      .then((answer) => wanted && setPrivate(answer.private))
+      .catch(() => {})
+    return () => {
+      wanted = false
+    }
+  }, [document_id])
+
+  const keep = async () => {
+    const answer = await fetch(base, {
+      method: 'PATCH',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ private: !isPrivate })
+    }).catch(() => null)
+    const said = answer ? await answer.json().catch(() => null) : null
+    setRefused(answer && answer.ok ? '' : said?.error?.message || 'That failed.')
+    if (answer && answer.ok && said) setPrivate(said.private)
+  }
+
   useEffect(() => {
     const mark = shown.current && shown.current.querySelector('mark')
     if (mark) mark.scrollIntoView({ block: 'nearest' })
@@ -74,6 +101,13 @@ export default function Passage() {
           Get the original file
         </a>
       )}
+      {isPrivate !== null && (
+        <button type="button" className="aegis-private" role="switch" aria-checked={isPrivate} onClick={keep}
+          title="Nothing of a private document leaves this machine, whatever the settings allow.">
+          {isPrivate ? '🔒 Private: never leaves this machine' : 'Keep this document on this machine'}
+        </button>
+      )}
+      {refused && <p className="aegis-note">{refused}</p>}
       <p className="aegis-note aegis-from">{source}</p>
     </article>
   )
