@@ -69,8 +69,7 @@ async def _measure(dataset: str, embedder: str, *, learning: bool) -> dict[str, 
             for scope, turn in told:
                 await store.finish(scope, turn)
             learnt = await _learn(database) if learning else 0
-            while await index.advance():
-                pass
+            await index.catch_up()
             runs, taken = dict[str, Ranking](), list[float]()
             for identifier, (user, text, _) in questions.items():
                 started = time.perf_counter()

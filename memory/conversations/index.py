@@ -28,7 +28,6 @@ from aegis.database import Database
 from aegis.database.schema import insert_missing
 from aegis.errors import AegisError
 from aegis.scope import Scope
-from memory.conversations import Turn
 from memory.conversations.store import SqlConversations
 from memory.conversations.tables import conversations, turns, unindexed, vectors
 from memory.facts.tables import episodes
@@ -55,6 +54,9 @@ MOST_TURNS = 200_000  # in the memory of one process, of all users it holds; som
 _SENTENCES = re.compile(r"[^.!?。？！؟\n]+[.!?。？！؟]*")
 
 logger = logging.getLogger(__name__)
+
+Place = tuple[str, int]
+"""Conversation and ordinal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ class TurnIndex:
         near_hits = [hit for hit in kept if hit.id in places]
         near = [places[hit.id] for hit in near_hits]
         both = [_in_context(place, texts) for place in near]
-        closer = reranked(kept, self._meant(text, [_said(texts[place]) for place in near], both), nearness(text, both))
+        closer = reranked(kept, self._meant(text, [texts[place] for place in near], both), nearness(text, both))
         stating = await self._stating(places)
         told = {hit.id: STATING * (hit.id in stating) - ASKING * _asks(texts[places[hit.id]]) for hit in near_hits}
         return ranking.ranked({hit.id: hit.score + told.get(hit.id, 0.0) for hit in closer})
@@ -206,8 +208,7 @@ class TurnIndex:
 
     async def _caught_up(self, scope: Scope) -> None:
         try:
-            while await self.advance(scope):
-                pass
+            await self.catch_up(scope)
         except AegisError as error:  # an archive out of reach, say: what is indexed can be searched
             logger.warning("The newest turns cannot be found yet: %s", error)
 
@@ -222,8 +223,13 @@ class TurnIndex:
             new = insert_missing(unindexed, connection.dialect.name)
             await connection.execute(new.from_select(["turn_id", "owner"], others))
 
-    async def advance(self, scope: Scope | None = None) -> int:
-        """Index some turns that are not yet, of one user or of all; how many. Raises StoreUnavailable."""
+    async def catch_up(self, scope: Scope | None = None) -> None:
+        """Index all turns that are not yet, of one user or of all. Raises StoreUnavailable."""
+        while await self._advance(scope) == BATCH:  # what comes meanwhile is next time's: else each is indexed alone
+            pass
+
+    async def _advance(self, scope: Scope | None) -> int:
+        """Index some; how many."""
         query = _WAITING if scope is None else _WAITING.where(unindexed.c.owner == scope.user)
         waiting = await self._database.look(lambda c: {row.turn_id: row.owner for row in c.execute(query)})
         for owner in set(waiting.values()):
@@ -233,23 +239,31 @@ class TurnIndex:
     async def _index(self, scope: Scope, ids: Sequence[str]) -> None:
         places = await self._places(ids)
         texts = await self._texts(scope, places)
-        own = [_said(texts[place]) for place in places.values() if place in texts]
-        both = [_in_context(place, texts) for place in places.values() if place in texts]
-        dense = OWN * await self._embedder.embed(own) + CONTEXT * await self._embedder.embed(both)
-        sparse = await asyncio.to_thread(lambda: (self._keywords.documents(own), self._keywords.documents(both)))
-        kept = [turn for turn, place in places.items() if place in texts]
+        kept = {turn: place for turn, place in places.items() if place in texts}
+        vectors = await self._encoded(
+            [texts[place] for place in kept.values()], [_in_context(place, texts) for place in kept.values()]
+        )
         rows = [
-            self._row(scope, turn, texts[places[turn]], vector, _mixed(*terms))
-            for turn, vector, terms in zip(kept, dense, zip(*sparse, strict=True), strict=True)
+            self._row(scope, turn, place, dense, terms)
+            for (turn, place), dense, terms in zip(kept.items(), *vectors, strict=True)
         ]
         if await self._database.transact(lambda c: _written(c, ids, rows)):
             self._shelves.clear()  # a turn that was finished again; seldom
 
-    def _row(self, scope: Scope, turn_id: str, turn: Turn, dense: Dense, terms: Sparse) -> dict[str, Any]:
+    async def _encoded(self, own: Sequence[str], both: Sequence[str]) -> tuple[NDArray[Any], list[Sparse]]:
+        """Each text once: a turn that opens its conversation is its own context, and many a question comes again."""
+        places = {text: place for place, text in enumerate(dict.fromkeys([*own, *both]))}
+        dense = await self._embedder.embed(list(places))
+        sparse = await asyncio.to_thread(self._keywords.documents, list(places))
+        alone, together = [places[text] for text in own], [places[text] for text in both]
+        terms = [_mixed(sparse[one], sparse[other]) for one, other in zip(alone, together, strict=True)]
+        return OWN * dense[alone] + CONTEXT * dense[together], terms
+
+    def _row(self, scope: Scope, turn_id: str, place: Place, dense: Dense, terms: Sparse) -> dict[str, Any]:
         return {
             "turn_id": turn_id,
             "owner": scope.user,
-            "conversation_id": turn.conversation_id,
+            "conversation_id": place[0],
             "encoder": self._encoder,
             "dense": dense.astype("<f2").tobytes(),
             "terms": np.array(terms.indices, "<u4").tobytes(),
@@ -257,17 +271,17 @@ class TurnIndex:
             "written_at": self._clock(),
         }
 
-    async def _places(self, ids: Sequence[str]) -> Mapping[str, tuple[str, int]]:
-        """Conversation and ordinal, by turn."""
+    async def _places(self, ids: Sequence[str]) -> Mapping[str, Place]:
+        """By turn."""
         return await self._database.look(lambda c: _by_id(c.execute(_PLACES, {"turns": ids})))
 
-    async def _texts(self, scope: Scope, places: Mapping[str, tuple[str, int]]) -> Mapping[tuple[str, int], Turn]:
-        """These turns and those before them, by place."""
+    async def _texts(self, scope: Scope, places: Mapping[str, Place]) -> Mapping[Place, str]:
+        """What was said in these turns and those before them, by place."""
         wanted = {(talk, number - back) for talk, number in places.values() for back in range(BEFORE + 1)}
         given = {"talks": list({talk for talk, _ in wanted}), "ordinals": list({number for _, number in wanted})}
         there = await self._database.look(lambda c: _by_id(c.execute(_AROUND, given)))
-        found = await self._store.turns(scope, [one for one, place in there.items() if place in wanted])
-        return {there[turn_id]: turn for turn_id, turn in found.items()}
+        found = await self._store.said(scope, [one for one, place in there.items() if place in wanted])
+        return {there[turn_id]: "\n".join(words)[:READ_CHARS] for turn_id, words in found.items()}
 
     async def _filled(self, scope: Scope) -> _Shelf:
         shelf = self._shelves.pop(scope.user, None) or _Shelf()
@@ -303,7 +317,7 @@ _THERE = select(turns.c.id).where(turns.c.id.in_(bindparam("turns", expanding=Tr
 _DONE, _OLD = (delete(of).where(of.c.turn_id.in_(bindparam("turns", expanding=True))) for of in (unindexed, vectors))
 
 
-def _by_id(rows: Iterable[Any]) -> dict[str, tuple[str, int]]:
+def _by_id(rows: Iterable[Any]) -> dict[str, Place]:
     return {row.id: (row.conversation_id, row.ordinal) for row in rows}
 
 
@@ -318,20 +332,16 @@ def _written(connection: Connection, ids: Sequence[str], rows: Sequence[Mapping[
     return again
 
 
-def _said(turn: Turn) -> str:
-    return f"{turn.question}\n{turn.answer}"[:READ_CHARS]
-
-
-def _asks(turn: Turn) -> float:
+def _asks(said: str) -> float:
     """The share of its sentences' characters that ask."""
-    lengths = [(len(part), part.rstrip().endswith(("?", "？", "؟"))) for part in _SENTENCES.findall(_said(turn))]
+    lengths = [(len(part), part.rstrip().endswith(("?", "？", "؟"))) for part in _SENTENCES.findall(said)]
     return sum(length for length, asks in lengths if asks) / max(1, sum(length for length, _ in lengths))
 
 
-def _in_context(place: tuple[str, int], texts: Mapping[tuple[str, int], Turn]) -> str:
+def _in_context(place: Place, texts: Mapping[Place, str]) -> str:
     talk, number = place
     before = (texts.get((talk, number - back)) for back in range(BEFORE, 0, -1))
-    return "\n".join([*(_said(turn) for turn in before if turn is not None), _said(texts[place])])
+    return "\n".join([*(said for said in before if said is not None), texts[place]])
 
 
 def _mixed(own: Sparse, both: Sparse) -> Sparse:

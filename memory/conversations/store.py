@@ -33,6 +33,7 @@ from memory.conversations.tables import TURNS_TOPIC, archives, conversations, tu
 from memory.facts.rows import column
 from memory.facts.writing import remove_episodes
 from memory.recalls import rest_on
+from memory.statements import states
 
 MAX_WORDS = 12  # of a question, used to find earlier turns
 
@@ -142,6 +143,15 @@ class SqlConversations:
         """Those of these that are the user's, by id."""
         found = await self._turns(_turn_query(scope).where(turns.c.id.in_(ids)))
         return {turn.id: turn for turn in found}
+
+    async def said(self, scope: Scope, ids: Sequence[str]) -> Mapping[str, tuple[str, str]]:
+        """Question and answer of those of these turns that are the user's, by id; cheaper than the whole turns."""
+        given = {"whose": scope.user, "turns": list(ids)}
+        rows = await self._database.look(lambda c: c.execute(_WORDS, given).all())
+        found = {row.id: (row.question, row.answer) for row in rows if not row.archive}
+        bodies = await self._bodies({row.archive for row in rows if row.archive})
+        archived = (bodies[row.id] for row in rows if row.archive and row.id in bodies)
+        return found | {turn.id: (turn.question, turn.answer) for turn in archived}
 
     async def places(self, scope: Scope, ids: Sequence[str]) -> Sequence[str]:
         """Conversations that these turns of the user stand in."""
@@ -272,7 +282,8 @@ class SqlConversations:
             **kept,
         }
         connection.execute(_NEW, row)
-        put(connection, TURNS_TOPIC, [{"turn": turn.id}])
+        if states(turn.question):  # nothing is learnt from a mere question
+            put(connection, TURNS_TOPIC, [{"turn": turn.id}])
         return kept["feedback"], kept["created_at"]
 
     async def _turns(self, query: Any, **given: Any) -> list[Turn]:
@@ -314,6 +325,11 @@ _HELD = (
     select(turns.c.id)
     .join(conversations, conversations.c.id == turns.c.conversation_id)
     .where(turns.c.id == bindparam("turn"), conversations.c.owner == bindparam("whose"))
+)
+_WORDS = (
+    select(turns.c.id, turns.c.question, turns.c.answer, turns.c.archive)
+    .join(conversations, conversations.c.id == turns.c.conversation_id)
+    .where(turns.c.id.in_(bindparam("turns", expanding=True)), conversations.c.owner == bindparam("whose"))
 )
 _LAST = select(func.coalesce(func.max(turns.c.ordinal), 0)).where(turns.c.conversation_id == bindparam("conversation"))
 _LATEST = (

@@ -6,7 +6,7 @@ from sqlalchemy import JSON, Column, ForeignKey, Index, Integer, LargeBinary, St
 
 from aegis.database import NAMES_BLOB, Timestamp, metadata
 
-TURNS_TOPIC = "turns"  # outbox rows: {"turn": id} of a question that was committed
+TURNS_TOPIC = "turns"  # outbox rows: {"turn": id} of a question that was committed and states something
 
 conversations = Table(
     "conversations",

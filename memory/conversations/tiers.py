@@ -189,8 +189,7 @@ class TieredConversations:
 
     async def settle(self) -> None:
         """Do now what is done in the background. Raises StoreUnavailable."""
-        while await self._index.advance():
-            pass
+        await self._index.catch_up()
         long, self._long = self._long, {}
         if long:
             self._summing |= long

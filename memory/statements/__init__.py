@@ -14,7 +14,7 @@ from memory.statements.relations import YOU, Relation, clauses, relation, single
 _ANY = datetime(2000, 1, 3, tzinfo=UTC)
 MAX_STATEMENTS = 20  # of one message
 
-__all__ = ["MAX_STATEMENTS", "YOU", "Statement", "only_states", "single", "statements"]
+__all__ = ["MAX_STATEMENTS", "YOU", "Statement", "only_states", "single", "statements", "states"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,22 @@ def statements(message: str, said: datetime) -> list[Statement]:
     return list({(one.relation, one.start): one for one in found}.values())[:MAX_STATEMENTS]
 
 
+def states(message: str) -> bool:
+    """Whether the message states anything at all."""
+    return bool(_stated(message))
+
+
 @lru_cache(maxsize=256)  # several steps ask the same
+def _stated(message: str) -> tuple[Statement, ...]:
+    """Whenever it was said."""
+    return tuple(statements(message, _ANY))
+
+
+@lru_cache(maxsize=256)
 def only_states(message: str) -> bool:
     """Whether the message states something and asks for nothing else."""
     rest = list(message[: LONGEST_MESSAGE + 1])
-    for one in statements(message, _ANY):
+    for one in _stated(message):
         rest[one.start : one.end] = " " * (one.end - one.start)
     left = "".join(rest)
     return left != message and not re.search(r"\w{3,} +\w{2,} +\w", left) and "?" not in message

@@ -11,12 +11,13 @@ import pytest
 from sqlalchemy import select
 
 from aegis.database import Database
+from aegis.database.outbox import Outbox
 from aegis.errors import InvalidInput, NotFound
 from aegis.scope import new_id
 from inference.sharing import drawn_on
 from memory.conversations import MAX_TITLE, RECENT, Conversations, title_of
 from memory.conversations.store import SqlConversations
-from memory.conversations.tables import turns
+from memory.conversations.tables import TURNS_TOPIC, turns
 from tests.memory.conversations.talks import ANN, BOB, CITATION, START, answered, asked, tiers
 
 
@@ -95,6 +96,17 @@ async def test_turns_at_once_get_numbers_of_their_own(store: Conversations, any_
     assert numbers == list(range(1, 13))
     assert len(await store.list(ANN)) == 1
     assert [turn.state for turn in await store.history(ANN, conversation)] == ["done"] * 12
+
+
+async def test_only_a_turn_that_states_something_is_announced_to_be_learnt(
+    rows: SqlConversations, any_database: Database
+) -> None:
+    stating = asked("I live in Oslo. Where is the office?")
+    for turn in (asked("Where is the office?"), stating):
+        await rows.begin(ANN, turn)
+        await rows.finish(ANN, answered(turn))
+    told = await Outbox(any_database).pending([TURNS_TOPIC], 0, 10)
+    assert [row.payload for row in told] == [{"turn": stating.id}]
 
 
 async def test_history_gives_the_last_turns_in_order(store: Conversations) -> None:

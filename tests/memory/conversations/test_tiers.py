@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -99,6 +100,29 @@ async def test_a_turn_that_is_finished_again_while_it_moves_is_what_it_was_last(
     await kept.settle()
     assert await kept.history(ANN, told[0].conversation_id) == [again, *told[1:]]
     assert len(blobs(tmp_path)) == await count(any_database, select(archives))
+
+
+async def test_turns_that_come_while_others_are_indexed_are_indexed_the_next_time(
+    kept: TieredConversations, any_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Together, that is: chased one by one, each has a commit of its own, and the turn after it waits for that."""
+    index = kept._index  # pyright: ignore[reportPrivateUsage]  # to come in between its steps
+    encoded, rounds = index._encoded, list[int]()  # pyright: ignore[reportPrivateUsage]
+
+    async def meanwhile(own: Sequence[str], both: Sequence[str]) -> Any:
+        rounds.append(len(own))
+        if len(rounds) < 5:
+            await kept.finish(ANN, answered(asked()))
+        return await encoded(own, both)
+
+    await tell(kept, 3)
+    monkeypatch.setattr(index, "_encoded", meanwhile)
+    await kept.settle()
+    assert len(rounds) == 1
+    assert await count(any_database, select(unindexed)) == 1
+    await kept.finish(ANN, answered(asked()))
+    await kept.settle()
+    assert rounds == [3, 2]
 
 
 async def test_deleting_erases_rows_vectors_and_files_with_a_receipt(
