@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from langgraph.runtime import Runtime
@@ -15,7 +16,7 @@ from agents.orders import gives_orders
 from agents.prompts import CONVERSATION_SHARE, answer_messages
 from agents.state import Context, State, token
 from agents.window import Seen, Window
-from inference import Passage, Piece, Writer, WriteRequest
+from inference import Passage, Piece, Unwritten, Writer, WriteRequest
 from retrieval.chunk import Chunk
 
 
@@ -82,13 +83,14 @@ class Generate:
         seen = await self._seen(context, question, room)
         told = [(turn.question, turn.answer) for turn in seen.turns]
         count = self.max_sentences
+        messages = partial(answer_messages, passages=passages, num_ctx=room, max_sentences=count)
         # Earlier turns may tell of private documents: they are no part of what may leave, nor is the question's
         # standalone form, which is made of their words.
-        outside = answer_messages(state["question"], passages, num_ctx=room, max_sentences=count) if leaves else ()
+        outside = Unwritten(partial(messages, state["question"])) if leaves else ()
         return WriteRequest(
             question,
             passages,
-            answer_messages(question, passages, num_ctx=room, max_sentences=count, earlier=told, summary=seen.summary),
+            Unwritten(partial(messages, question, earlier=told, summary=seen.summary)),
             count,
             user=context.user,
             shareable=leaves,

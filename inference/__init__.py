@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import inf
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from aegis.settings import ModelRole
 
@@ -35,6 +36,27 @@ class Passage:
 class ChatMessage:
     role: Role
     text: str
+
+
+class Unwritten(Sequence[ChatMessage]):
+    """Messages that are made when a model is asked: without one, nobody reads them."""
+
+    def __init__(self, make: Callable[[], Sequence[ChatMessage]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Sequence[ChatMessage]:
+        return self._make()
+
+    @overload
+    def __getitem__(self, place: int) -> ChatMessage: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[ChatMessage]: ...
+    def __getitem__(self, place: int | slice) -> ChatMessage | Sequence[ChatMessage]:
+        return self._made[place]
+
+    def __len__(self) -> int:
+        return len(self._made)
 
 
 @dataclass(frozen=True, slots=True)
