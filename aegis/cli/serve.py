@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,8 +52,8 @@ def serve(
     refuse_second_owner(settings)
     keep_few_arenas()
     gc.disable()  # nothing that is imported becomes garbage; looking for some takes a fifth of the start
-    with listening_socket(settings) as taken:
-        asyncio.run(_serve(settings, taken))
+    with listening_socket(settings) as taken, asyncio.Runner(loop_factory=_quick_loop()) as runner:
+        runner.run(_serve(settings, taken))
 
 
 def studio() -> None:
@@ -77,6 +78,15 @@ def studio() -> None:
         os.execve(sys.executable, [*command, *arguments], environment)  # noqa: S606 - no shell is meant
     code = subprocess.run([*command, *arguments], cwd=root, env=environment, check=False).returncode
     raise typer.Exit(code)
+
+
+def _quick_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """libuv's, which takes a fifth less for a request; None, for Python's own, where there is none (Windows)."""
+    if sys.platform == "win32":
+        return None
+    from uvloop import new_event_loop
+
+    return new_event_loop
 
 
 def keep_few_arenas() -> None:
