@@ -7,6 +7,7 @@ transactions short: a batch of at most some hundred rows, and no await on anythi
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -36,7 +37,7 @@ _READ_WAIT = telemetry.POOL_WAIT_SECONDS.labels("read")
 _WRITE_WAIT = telemetry.POOL_WAIT_SECONDS.labels("write")
 _READ = telemetry.BACKEND_SECONDS.labels("database", "read")
 GAVE_WAY = ("40P01", "40001")  # PostgreSQL: deadlock, serialization failure; nothing of the transaction was kept
-LOOKING = (*PRAGMAS, "query_only=ON", "busy_timeout=1000")  # the event loop waits
+LOOKING = ("busy_timeout=0", "journal_mode=WAL", "cache_size=-8000", "query_only=ON")  # the event loop waits
 DURABLE = ("synchronous=FULL", "foreign_keys=ON", NO_CHECKPOINT)
 
 Result = TypeVar("Result")
@@ -90,15 +91,26 @@ class Database:
                 telemetry.wrote(time.perf_counter() - started)
 
     async def look(self, unit: Unit[Result]) -> Result:
-        """Read a few rows by their keys. On SQLite the event loop waits for it: some microseconds a statement."""
+        """Read a few rows by their keys. On SQLite the event loop waits for it: some microseconds a statement.
+
+        Not for a lock: SQLite has one while it recovers or another process ends, and a reader waits in its own thread.
+        """
         if self._looking is None:
-            async with self.read() as connection:
-                return await connection.run_sync(unit)
+            return await self._read_by(unit)
         began = time.perf_counter()
-        with tracing.span("database read"), _translated(), self._looking.connect() as connection:
-            found = unit(connection)
+        try:
+            with tracing.span("database read"), _translated(), self._looking.connect() as connection:
+                found = unit(connection)
+        except StoreUnavailable as error:
+            if not _busy(error.__cause__):
+                raise
+            return await self._read_by(unit)
         _READ.observe(time.perf_counter() - began)
         return found
+
+    async def _read_by(self, unit: Unit[Result]) -> Result:
+        async with self.read() as connection:
+            return await connection.run_sync(unit)
 
     async def transact(self, unit: Unit[Result], *, bulk: bool = False) -> Result:
         """One write transaction, committed when the unit returns, rolled back when it raises.
@@ -245,6 +257,11 @@ class _translated:
         ):
             reason = error.orig if isinstance(error, DBAPIError) else error  # without the statement
             raise StoreUnavailable(f"The relational store does not answer: {reason}") from error
+
+
+def _busy(error: BaseException | None) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", 0) if isinstance(error, DBAPIError) else 0
+    return code & 0xFF == sqlite3.SQLITE_BUSY  # the rest of an extended code says why
 
 
 def _damaged(error: BaseException | None) -> bool:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from contextvars import ContextVar
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, func, select
 
 from aegis import telemetry
-from aegis.database import Database
+from aegis.database import Database, open_database
+from aegis.database.engine import SQLITE_FILE
 from aegis.errors import NotFound, StoreUnavailable
+from aegis.settings import SQLiteSettings
 from memory.conversations.tables import unindexed
 from memory.facts.tables import groups
 
@@ -82,6 +88,24 @@ async def test_a_look_on_sqlite_cannot_write(database: Database) -> None:
     with pytest.raises(StoreUnavailable):
         await database.look(lambda connection: add(connection, "a"))
     assert await database.look(count) == 0
+
+
+async def test_a_look_waits_for_a_lock_without_the_event_loop(database: Database, tmp_path: Path) -> None:
+    """Who holds the lock lets go of it on this very loop: one that waited here would wait in vain."""
+    await database.transact(lambda connection: add(connection, "a"))
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    await database.compact()  # all of it is in the one file
+    shutil.copy(tmp_path / SQLITE_FILE, folder)
+    with closing(sqlite3.connect(folder / SQLITE_FILE, isolation_level=None)) as holder:
+        holder.execute("PRAGMA locking_mode=EXCLUSIVE")
+        holder.execute("BEGIN EXCLUSIVE")
+        async with open_database(SQLiteSettings(), folder) as other:
+            looking = asyncio.create_task(other.look(count))
+            await asyncio.sleep(0.1)
+            assert not looking.done()
+            holder.close()
+            assert await looking == 1
 
 
 async def test_a_unit_knows_who_asked(database: Database) -> None:
