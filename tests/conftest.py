@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from aegis.database import Database, open_database
 from aegis.database.migrations import upgrade
 from aegis.settings import SQLiteSettings
+from tests.lookups import looked_up
 
 pytest_plugins = ["tests.servers.fixtures"]
 _WHOLE = ("system", "ui")
@@ -25,6 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(here).parts[0] == "ui":
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def looks_are_lookups() -> Iterator[None]:
+    with looked_up():
+        yield
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def add(connection: Connection, key: str) -> None:
 
 
 def count(connection: Connection) -> int:
-    return int(connection.execute(select(func.count()).select_from(groups)).scalar_one())
+    return int(connection.execute(select(func.count()).where(groups.c.id > "")).scalar_one())
 
 
 async def test_a_unit_is_committed_whole_and_seen_by_the_next_look(store: Database) -> None:
@@ -175,3 +175,9 @@ async def test_a_unit_waits_for_one_bulk_transaction_at_most(database: Database)
     await asyncio.gather(*bulk, turn)
     assert order.index("turn") <= 1
     assert len(order) == 7
+
+
+async def test_a_look_that_reads_a_whole_table_fails_the_test_it_is_in(database: Database) -> None:
+    with pytest.raises(AssertionError, match="'groups'"):
+        await database.look(lambda c: c.execute(select(groups.c.name).where(groups.c.name == "a")).all())
+    await database.look(lambda c: c.execute(select(groups.c.name).where(groups.c.id == "a")).all())
