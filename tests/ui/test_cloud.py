@@ -84,6 +84,29 @@ def test_a_conversation_is_private_until_its_switch_is_used(chat: Chat, site: Si
     assert len(cloud.chats) == 1
 
 
+@MARK
+def test_a_cited_document_is_marked_private_where_it_is_read(chat: Chat, site: Site, cloud: OpenAILike) -> None:
+    """And its conversation with it, whose switch then cannot be moved."""
+    calls = len(cloud.calls)
+    for entry in site.api.get("/api/v1/documents").json()["documents"]:  # what an earlier attempt has left
+        site.api.patch(f"/api/v1/documents/{entry['id']}", json={"private": False}).raise_for_status()
+    chat.open().ask(QUESTION).idle()
+    chat.sources.first.click()
+    mark, switch = chat.page.locator(".aegis-private"), chat.page.locator("#aegis-sharing")
+    expect(mark).to_have_attribute("aria-checked", "false")
+    mark.click()
+    expect(mark).to_contain_text("Private: never leaves this machine")
+    expect(switch).to_contain_text("an answer here was made from a private document")
+    expect(switch).to_be_disabled()
+    expect(switch).to_have_attribute("aria-checked", "false")
+    listed = site.api.get("/api/v1/documents").json()["documents"]
+    assert [entry["private"] for entry in listed].count(True) == 1
+    mark.click()
+    expect(mark).to_contain_text("Keep this document on this machine")
+    expect(switch).to_contain_text("this conversation stays on this machine")
+    assert len(cloud.calls) == calls
+
+
 @ASK
 def test_a_cloud_call_is_offered_with_its_price_and_made_when_somebody_agrees(
     chat: Chat, site: Site, cloud: OpenAILike

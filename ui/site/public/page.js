@@ -149,4 +149,5 @@
   }).observe(document.documentElement, { childList: true, subtree: true })
   setInterval(() => empty() && look(), 5000)
   setInterval(look, 30000)
+  window.addEventListener('aegis-marked', sharing)
 })()

@@ -73,7 +73,9 @@ export default function Passage() {
     }).catch(() => null)
     const said = answer ? await answer.json().catch(() => null) : null
     setRefused(answer && answer.ok ? '' : said?.error?.message || 'That failed.')
-    if (answer && answer.ok && said) setPrivate(said.private)
+    if (!answer || !answer.ok || !said) return
+    setPrivate(said.private)
+    window.dispatchEvent(new Event('aegis-marked')) // the conversation may stay here from now on
   }
 
   useEffect(() => {
@@ -104,7 +106,7 @@ export default function Passage() {
       {isPrivate !== null && (
         <button type="button" className="aegis-private" role="switch" aria-checked={isPrivate} onClick={keep}
           title="Nothing of a private document leaves this machine, whatever the settings allow.">
-          {isPrivate ? '🔒 Private: never leaves this machine' : 'Keep this document on this machine'}
+          {isPrivate ? 'Private: never leaves this machine' : 'Keep this document on this machine'}
         </button>
       )}
       {refused && <p className="aegis-note">{refused}</p>}
