@@ -16,6 +16,8 @@ from retrieval.store import PointFilter, Sparse, VectorQuery, VectorStore
 # A real query that can see nothing: it goes all the way to the engine and back.
 _NOTHING = VectorQuery(PointFilter(frozenset({"\N{EM DASH}"}), 0), 1, sparse=Sparse((1,), (1.0,)))
 
+_HELD = {"vectors": "chunks", "facts": "facts and entities"}  # by the first word of a projection's name
+
 
 class Store(Protocol):
     async def ping(self) -> None: ...
@@ -42,6 +44,10 @@ class Standing(Protocol):
     def all(self) -> Sequence[Progressing]: ...
 
 
+class Indexing(Protocol):
+    async def indexing(self) -> tuple[int, int] | None: ...
+
+
 class Model(Protocol):
     def status(self) -> ModelStatus: ...
 
@@ -52,6 +58,7 @@ def checks_of(services: Any) -> tuple[Check, ...]:
         Check("database", True, lambda: database(services.database)),
         Check("documents", True, lambda: documents(services.samples)),
         Check("vectors", False, lambda: vectors(services.vectors, services.projections.all)),
+        Check("turns", False, lambda: turns(services.conversations)),
         Check("model", False, lambda: model(services.writer)),
     ]
     if hasattr(services.neighbourhoods, "ping"):
@@ -77,11 +84,19 @@ async def documents(samples: asyncio.Task[None]) -> Finding:
 
 
 async def vectors(store: VectorStore, projections: Sequence[Progressing]) -> Finding:
+    """Of documents, and of facts, which stand in an index of their own."""
     await store.query(_NOTHING)
     for one in projections:
-        if one.name.startswith("vectors") and one.progress is not None:
-            return _rebuilding(one.progress, "chunks")
+        held = _HELD.get(one.name.partition(":")[0])
+        if held is not None and one.progress is not None:
+            return _rebuilding(one.progress, held)
     return Finding()
+
+
+async def turns(conversations: Indexing) -> Finding:
+    """Their index is kept in the relational store and made anew turn by turn, when another encoder is used."""
+    progress = await conversations.indexing()
+    return Finding() if progress is None else _rebuilding(progress, "turns")
 
 
 def _rebuilding(progress: tuple[int, int], what: str) -> Finding:

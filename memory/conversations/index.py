@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, RowMapping, bindparam, delete, select
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, select
 
 from aegis.database import Database
 from aegis.database.schema import insert_missing
@@ -222,6 +222,18 @@ class TurnIndex:
         async with self._database.write() as connection:
             new = insert_missing(unindexed, connection.dialect.name)
             await connection.execute(new.from_select(["turn_id", "owner"], others))
+
+    async def progress(self, beyond: int = BATCH) -> tuple[int, int] | None:
+        """(indexed, all) turns while more than `beyond` wait, as after another encoder's; None otherwise."""
+        waiting = select(func.count()).select_from(unindexed)
+        known = select(vectors.c.turn_id).where(vectors.c.turn_id == unindexed.c.turn_id)
+        async with self._database.read() as connection:
+            left = int((await connection.execute(waiting)).scalar_one())
+            if left <= beyond:
+                return None
+            held = int((await connection.execute(select(func.count()).select_from(vectors))).scalar_one())
+            fresh = int((await connection.execute(waiting.where(~known.exists()))).scalar_one())
+        return held + fresh - left, held + fresh
 
     async def catch_up(self, scope: Scope | None = None) -> None:
         """Index all turns that are not yet, of one user or of all. Raises StoreUnavailable."""

@@ -172,6 +172,10 @@ class TieredConversations:
         turns = await self.store.turns(scope, [one.id for one in scored])
         return [Found(turns[one.id], one.score) for one in scored if one.id in turns]
 
+    async def indexing(self) -> tuple[int, int] | None:
+        """(indexed, all) turns while many are still to be indexed and are not found; None otherwise."""
+        return await self._index.progress()
+
     # In the background
 
     @asynccontextmanager

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
@@ -13,7 +14,7 @@ from prometheus_client import REGISTRY
 from aegis.errors import StoreUnavailable
 from api import health
 from api.chat import EVENTS
-from api.checks import documents
+from api.checks import documents, turns, vectors
 from api.health import Check, Finding
 from api.schemas.admin import RebuildAnswer
 from api.schemas.health import ReadyAnswer
@@ -165,6 +166,39 @@ class FakeProjections:
 
     def progress(self) -> Progress:
         return self.now
+
+
+@dataclass
+class Filling:
+    """A projection, a store that answers, or conversations: as far as the looks at them go."""
+
+    name: str
+    progress: tuple[int, int] | None
+    failure: str | None = None
+
+    async def query(self, _query: object) -> None: ...
+
+    async def indexing(self) -> tuple[int, int] | None:
+        return self.progress
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "message"),
+    [
+        ("vectors:wordllama-256", "rebuilding", "3 of 9 chunks"),
+        ("facts:wordllama-256", "rebuilding", "3 of 9 facts and entities"),
+        ("graph", "up", None),  # which has a look of its own
+    ],
+)
+async def test_an_index_that_is_being_filled_anew_is_not_ready(name: str, state: str, message: str | None) -> None:
+    filling: Any = [Filling("vectors:other", None), Filling(name, (3, 9))]
+    found = await vectors(filling[0], filling)
+    assert (found.state, found.message) == (state, message)
+
+
+async def test_turns_that_are_indexed_anew_are_told() -> None:
+    assert await turns(Filling("", None)) == Finding()
+    assert await turns(Filling("", (3, 9))) == Finding("rebuilding", "3 of 9 turns", {"done": 3, "total": 9})
 
 
 async def test_rebuilding(client_of: Open) -> None:

@@ -238,7 +238,10 @@ async def test_what_another_encoder_indexed_is_indexed_anew(kept: TieredConversa
         await connection.execute(vectors.update().values(encoder="older"))
     await kept._index.renew()  # pyright: ignore[reportPrivateUsage]
     assert await count(any_database, select(unindexed)) == 3
+    assert await kept._index.progress(beyond=2) == (0, 3)  # pyright: ignore[reportPrivateUsage]
+    assert await kept.indexing() is None  # a few are indexed in no time
     assert len(await kept.search(ANN, "Question number 1?")) == 3
+    assert await kept._index.progress(beyond=0) is None  # pyright: ignore[reportPrivateUsage]
 
 
 class Forgetful(ProcessHot):
