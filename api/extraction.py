@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api import deps
 from api.encoding import Json, StrictRoute
-from api.schemas.extraction import ExtractionAnswer, QuarantineAnswer
+from api.schemas.extraction import ExtractionAnswer, QuarantineAnswer, ReleasedAnswer
 from memory.reading.reader import ModelReader, Status
 
 router = APIRouter(prefix="/api/v1/memory", tags=["memory"], route_class=StrictRoute)
@@ -27,6 +27,18 @@ async def quarantine(
     found = await reading.quarantine.page(scope, after=cursor, limit=limit + 1)
     page = [asdict(one) for one in found[:limit]]
     return Json({"facts": page, "next": page[-1]["id"] if len(found) > limit else None})
+
+
+@router.post("/quarantine/{identifier}/release", response_model=ReleasedAnswer)
+async def release(identifier: deps.Id, scope: deps.ScopeOf, reading: ReadingOf) -> Response:
+    """Make it a fact that you vouch for, on the passage it was read from. `memory/changes/{id}/undo` takes it back."""
+    return Json({"fact_id": await reading.quarantine.release(scope, identifier)})
+
+
+@router.delete("/quarantine/{identifier}", status_code=204)
+async def discard(identifier: deps.Id, scope: deps.ScopeOf, reading: ReadingOf) -> None:
+    """Take it off the list. It is not listed again while its document stays as it is."""
+    await reading.quarantine.discard(scope, identifier)
 
 
 @router.get("/extraction", response_model=ExtractionAnswer)

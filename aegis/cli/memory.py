@@ -11,6 +11,7 @@ import typer
 app = typer.Typer(no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+HeldId = Annotated[str, typer.Argument(help="As `memory quarantine` shows it.")]
 FactId = Annotated[str, typer.Argument(help="Id of a fact, as `memory search --json` shows it.")]
 
 
@@ -104,8 +105,23 @@ def quarantine(
 ) -> None:
     """What a model claimed of documents without their saying so, and why it was not believed."""
     found = asked("memory quarantine", "GET", "/quarantine", params={"limit": limit})
-    rows = ((one["subject"], one["relation"], one["object"], one["reason"], one["title"]) for one in found["facts"])
-    _show(found, as_json, ("entity", "relation", "entity", "why not", "document"), rows)
+    names = ("id", "subject", "relation", "object", "reason", "title")
+    rows = (tuple(one[name] for name in names) for one in found["facts"])
+    _show(found, as_json, ("id", "entity", "relation", "entity", "why not", "document"), rows)
+
+
+@app.command()
+def release(held_id: HeldId, as_json: AsJson = False) -> None:
+    """Make a claim of a model that was held back a fact, which you vouch for."""
+    found = asked("memory release", "POST", f"/quarantine/{held_id}/release")
+    _show(found, as_json, ("released", "is now the fact"), [(held_id, found["fact_id"])])
+
+
+@app.command()
+def discard(held_id: HeldId, as_json: AsJson = False) -> None:
+    """Take a claim of a model that was held back off the list."""
+    asked("memory discard", "DELETE", f"/quarantine/{held_id}")
+    _show({"discarded": held_id}, as_json, ("discarded",), [(held_id,)])
 
 
 @app.command()

@@ -47,7 +47,7 @@ def model_reader(
         outbox=outbox,
         models=writer,
         queue=ReadingQueue(database, holder, now),
-        quarantine=Quarantine(database, catalogue),
+        quarantine=Quarantine(database, catalogue, outbox, now),
         index=index,
         leases=leases,
         now=now,

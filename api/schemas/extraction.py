@@ -29,6 +29,10 @@ class QuarantineAnswer(Answer):
     next: str | None
 
 
+class ReleasedAnswer(Answer):
+    fact_id: str
+
+
 class EstimateAnswer(Answer):
     """What reading `chunks` takes, from a sample of `sampled`; `cost` in US dollars."""
 

@@ -27,6 +27,7 @@ from memory.facts.store import FactStore
 from memory.facts.tables import NAME_LENGTH, changes, entities, evidence, facts, mentions
 from memory.facts.visibility import groups_of
 from memory.naming import key
+from memory.reading.quarantine import hold_again
 
 LONGEST_TEXT = 2000
 UNSET: Any = object()
@@ -174,6 +175,8 @@ async def _undo(connection: AsyncConnection, row: RowMapping) -> None:
         if (await connection.execute(there)).first() is not None:
             await withdraw(connection, row["other_id"])
         await put_back(connection, row["before"])
+    elif row["kind"] == "released":
+        await hold_again(connection, row["fact_id"], row["before"])
     elif row["kind"] == "merged":
         await separate(connection, row["fact_id"])
     elif row["kind"] == "pruned":

@@ -19,7 +19,7 @@ from memory.facts.rows import batches, insert_new, tell_graph
 from memory.facts.tables import changes, entities, evidence, facts, mentions, refused
 from memory.facts.writing import drop_unsupported
 
-Kind = Literal["superseded", "corrected", "forbidden", "confirmed", "merged", "pruned", "restored"]
+Kind = Literal["superseded", "corrected", "forbidden", "confirmed", "merged", "pruned", "restored", "released"]
 BY_RULE = "rule"
 _TIMES = ("valid_at", "invalid_at", "expired_at", "reference_time", "created_at", "at")
 

@@ -44,4 +44,5 @@ quarantined = Table(
     Column("reason", Text, nullable=False),
     Column("model", String(200), nullable=False),
     Column("at", Timestamp, nullable=False),
+    Column("state", String(12), nullable=False, default="held"),  # memory.reading.quarantine.State
 )

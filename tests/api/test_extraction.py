@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from aegis.cli import extraction as command
+from aegis.errors import NotFound
 from api.schemas.extraction import ExtractionAnswer, QuarantineAnswer
 from inference import Choice
 from inference.prices import Price
@@ -43,6 +44,16 @@ class FakeReading:
 
     async def page(self, scope: Any, *, after: str = "", limit: int = 100) -> list[Quarantined]:
         return [row for row in self.rows if row.id > after][:limit]
+
+    async def release(self, scope: Any, identifier: str) -> str:
+        await self.discard(scope, identifier)
+        return f"fact of {identifier}"
+
+    async def discard(self, scope: Any, identifier: str) -> None:
+        kept_on = [row for row in self.rows if row.id != identifier]
+        if len(kept_on) == len(self.rows):
+            raise NotFound(f"Nothing is held back as {identifier}.")
+        self.rows = kept_on
 
     async def status(self, scope: Any) -> Status:
         return self.now
@@ -83,6 +94,15 @@ async def test_what_was_set_apart_is_listed_in_pages(client_of: Open) -> None:
     assert [one["id"] for one in first["facts"] + rest["facts"]] == ["q0", "q1", "q2"]
     assert rest["next"] is None
     assert rest["facts"][0]["reason"] == "why"
+
+
+async def test_what_was_set_apart_is_released_or_discarded(client_of: Open) -> None:
+    client = await client_of(reading=FakeReading())
+    assert (await client.post(f"{URL}/quarantine/q1/release")).json() == {"fact_id": "fact of q1"}
+    assert (await client.delete(f"{URL}/quarantine/q2")).status_code == 204
+    assert [one["id"] for one in (await client.get(f"{URL}/quarantine")).json()["facts"]] == ["q0"]
+    assert (await client.post(f"{URL}/quarantine/q1/release")).status_code == 404
+    assert (await client.delete(f"{URL}/quarantine/q1")).status_code == 404
 
 
 async def told(client_of: Open) -> dict[str, Any]:

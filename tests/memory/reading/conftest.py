@@ -92,7 +92,7 @@ async def open_reader(
             outbox=Outbox(database),
             models=writer,
             queue=ReadingQueue(database, holder, clock),
-            quarantine=Quarantine(database, catalogue),
+            quarantine=Quarantine(database, catalogue, Outbox(database), clock),
             index=None,
             leases=None,
             now=clock,

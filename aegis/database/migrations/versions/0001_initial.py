@@ -331,6 +331,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("model", sa.String(length=200), nullable=False),
         sa.Column("at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_quarantined_facts")),
     )
     with op.batch_alter_table("quarantined_facts", schema=None) as batch_op:
