@@ -15,7 +15,6 @@ the answer cache runs again, to see whether an answer would rest on the same sou
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
@@ -25,6 +24,7 @@ from langgraph.graph import END, START, StateGraph
 from agents.ground import next_step
 from agents.state import Context, State
 from graphs.chain import Chain
+from graphs.room import Room
 from graphs.step import Node, Scopes, Step
 
 
@@ -51,9 +51,9 @@ class Nodes:
     remember: Node
 
 
-AT_ONCE = 4  # steps of all runs that compute at a time, so that searches come in between
-# These wait, for a model or for the answer of another run, which needs room to go on.
-WAITING = ("condense", "generate", "cache")
+AT_ONCE = 2  # steps of all runs that compute at a time: one works while another waits for an engine
+# These compute next to nothing, or wait, for a model or for the answer of another run, which needs room to go on.
+UNBOUNDED = ("condense", "recall", "cache", "route", "generate", "keep", "abstain", "converse", "remember")
 
 Graph = StateGraph[State, Context, State, State]
 
@@ -92,14 +92,14 @@ def build(nodes: Nodes, scopes: Scopes, *, rewrites: int = 1, joined: bool = Fal
 
 
 def _steps(nodes: Nodes, scopes: Scopes) -> dict[str, Step]:
-    room = asyncio.Semaphore(AT_ONCE)
+    room = Room(AT_ONCE)
     return {
         field.name: Step(
             field.name,
             getattr(nodes, field.name),
             scopes,
             first=field.name == "condense",
-            room=nullcontext() if field.name in WAITING else room,
+            room=nullcontext() if field.name in UNBOUNDED else room,
         )
         for field in fields(nodes)
     }

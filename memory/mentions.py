@@ -23,8 +23,11 @@ from memory.linking import linked
 from memory.naming import asked, candidates, home_keys, longest
 from retrieval.catalogue import DocumentFilter
 from retrieval.chunk import Chunk
+from retrieval.loaders.cleaning import clean
+from retrieval.ranking import UNMOVED
 from retrieval.search import Hit, Searcher, SearchRequest
 from retrieval.tables import documents, versions, visible_at
+from retrieval.wording import phrases
 
 SOURCES = 5  # passages whose mentions are followed
 BONUS = 0.3  # for the home of a name that the question itself holds
@@ -95,6 +98,13 @@ class MentionFollower:
         ranked = _normalised(linked(question, ranked, names))
         ranked = await self._with_mentioned(eyes, ranked, shares)
         return _keeping(hits[:kept], ranked)
+
+    async def may_hop(self, scope: Scope, request: SearchRequest) -> bool:
+        """False where the hits are sure to stay as they are, whatever they are."""
+        newest = await self.catalogue.epoch()
+        at = newest if request.known_at is None else min(request.known_at, newest)
+        names = starts(request.query)
+        return relates(request.query.lower()) or bool(await self._homes(_Eyes(scope, at, request.filter), names))
 
     async def _kept(self, eyes: _Eyes, question: str, shares: Shares) -> int | None:
         """How many of the first hits stay where they are; None when one hop is enough."""
@@ -167,10 +177,13 @@ class GraphSearcher:
     follower: MentionFollower
 
     async def search(self, scope: Scope, request: SearchRequest) -> list[Hit]:
+        eyes = scope.narrowed(request.collection)
+        if _plain(request) and not await self.follower.may_hop(eyes, request):
+            return await self.hybrid.search(scope, replace(request, mode="hybrid", depth=CANDIDATES))
         wide = replace(request, mode="hybrid", top_k=max(CANDIDATES, request.top_k))
         hits = await self.hybrid.search(scope, wide)
         found = await self.follower.follow(
-            scope.narrowed(request.collection),
+            eyes,
             request.query,
             hits,
             epoch=request.known_at,
@@ -178,6 +191,12 @@ class GraphSearcher:
             routed=request.mode == "auto",
         )
         return found[: request.top_k]
+
+
+def _plain(request: SearchRequest) -> bool:
+    """Whether the first hits of so many candidates are the same, however many of them are asked for."""
+    chosen = request.collapse or request.diversity or phrases(clean(request.query))
+    return request.mode == "auto" and not chosen and request.top_k <= UNMOVED
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,8 +100,7 @@ class Chunks:
         """By each of these chunks, those just before and after it in its version, as far as the scope may see them."""
         known = {identifier: self._cache.beside[identifier] for identifier in ids if identifier in self._cache.beside}
         if missing := [identifier for identifier in ids if identifier not in known]:
-            async with self._database.read() as connection:
-                pairs = (await connection.execute(_BESIDE, {"ids": missing})).all()
+            pairs = await self._database.look(lambda c: c.execute(_BESIDE, {"ids": missing}).all())
             found = {one: tuple(other for asked, other in pairs if asked == one) for one in missing}
             self._cache.keep_beside(found)
             known |= found

@@ -48,7 +48,7 @@ class Hit:
     duplicates: tuple[str, ...] = ()  # chunk ids of near-duplicates that were folded into it
 
     def scored(self, score: float) -> Hit:
-        return replace(self, score=score)
+        return Hit(self.chunk, score, self.via, self.duplicates)  # some hundred in a search; `replace` takes four times
 
     @property
     def span(self) -> Span:
@@ -66,6 +66,7 @@ class SearchRequest:
     collection: str | None = None
     as_of: datetime | None = None
     known_at: int | None = None
+    depth: int = 0  # candidates to choose from, at least
     rerank: bool = False  # all candidates instead of the first 25
     fusion: Fusion | None = None  # of the two halves; None: as the settings say
     collapse: bool = False  # fold near-duplicates into the best of them
@@ -109,7 +110,7 @@ class HybridSearcher:
         if filter is None:
             return []
         quoted = phrases(text)
-        depth = max(QUOTED_DEPTH if quoted else LEAST_DEPTH, request.top_k)
+        depth = max(QUOTED_DEPTH if quoted else LEAST_DEPTH, request.top_k, request.depth)
         with paid_by(scope.user):
             return await self._best(scope, text, request, filter, depth, quoted)
 

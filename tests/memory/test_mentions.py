@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -16,13 +17,17 @@ import pytest
 from aegis.database import Database
 from aegis.scope import Scope
 from memory.facts.writing import GraphWriter
-from memory.mentions import GraphSearcher, MentionFollower
+from memory.mentions import CANDIDATES, GraphSearcher, MentionFollower
 from memory.naming import words
 from retrieval.catalogue import DocumentFilter
 from retrieval.chunk import Chunk, embedded_text
 from retrieval.embedding.wordllama import load_wordllama
+from retrieval.ranking import UNMOVED
 from retrieval.search import Hit, SearchRequest
+from retrieval.tables import epochs
 from tests.memory.library import Library
+from tests.retrieval.store.fake import FakeStore
+from tests.retrieval.test_search import MINE, Shelf
 
 SCOPE = Scope("local")
 
@@ -228,6 +233,51 @@ async def test_a_question_of_one_hop_is_left_alone_where_that_is_asked(any_datab
     by_words = await follower.follow(SCOPE, "who is it connected with?", [hits[1], hits[0]], routed=True)
     assert by_words[0].chunk.id == hits[1].chunk.id
     assert beta in [hit.chunk.id for hit in by_words]
+
+
+async def test_where_one_hop_is_sure_to_be_enough_hits_are_not_looked_through_for_mentions(database: Database) -> None:
+    library = Library(database)
+    (alpha,) = await library.put("Alpha", "Alpha talks to Beta Service all day.")
+    hybrid = Ranked(await hits_of(library, {alpha: 1.0}))
+    searcher = GraphSearcher(hybrid, MentionFollower(database, library.catalogue))
+    short = functools.partial(SearchRequest, mode="auto", top_k=8)
+    for request, wanted in (
+        (short("how long does it talk?"), 8),
+        (short("Who is Omega?"), 8),  # who has no home here
+        (short("What does Alpha talk to?"), CANDIDATES),
+        (short("who is it connected with?"), CANDIDATES),
+        (short("how long does it talk?", top_k=20), CANDIDATES),
+        (short("how long does it talk?", collapse=True), CANDIDATES),
+        (short('how long is "all day"?'), CANDIDATES),
+    ):
+        await searcher.search(SCOPE, request)
+        asked = hybrid.asked[-1]
+        assert (asked.mode, asked.top_k, max(asked.top_k, asked.depth)) == ("hybrid", wanted, CANDIDATES)
+
+
+@pytest.mark.parametrize("top_k", [1, 8, UNMOVED])
+async def test_the_first_hits_are_the_same_without_that_look(
+    database: Database, monkeypatch: pytest.MonkeyPatch, top_k: int
+) -> None:
+    shelf = Shelf(database, FakeStore(256))
+    async with database.write() as connection:
+        await connection.execute(epochs.delete())
+        await connection.execute(epochs.insert().values(id=1, value=5))
+    for number in range(12):
+        parts = [f"Part {part} of boiler {number * part % 7}: acid {part * part % 11} rinses it." for part in range(12)]
+        await shelf.put(f"d{number}", *parts, title=f"Boiler {number}")
+    searcher = GraphSearcher(shelf.searcher(), MentionFollower(database, shelf.searcher().catalogue))
+
+    def never(_: SearchRequest) -> bool:
+        return False
+
+    for question in ("which acid rinses boiler 3?", "part 5 of it", "acid 9"):
+        request = SearchRequest(question, mode="auto", top_k=top_k)
+        quick = await searcher.search(MINE, request)
+        monkeypatch.setattr("memory.mentions._plain", never)
+        assert quick == await searcher.search(MINE, request)
+        assert len(quick) == top_k
+        monkeypatch.undo()
 
 
 async def test_a_passage_whose_title_says_nothing_is_found_by_the_name_it_opens_with(any_database: Database) -> None:
