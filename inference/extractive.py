@@ -97,6 +97,7 @@ async def rank(question: str, passages: Sequence[Passage], embed: Embed, closer:
     tops = _passage_scores(passages[:PASSAGES])
     question = question[:READ_CHARS]
     ranked = sorted((Ranked(c, _by_words(wanted, c, idf, tops)) for c in found), key=_best_first)
+    await asyncio.sleep(0)  # some milliseconds: others get their turn
     return sorted(await _by_meaning(question, ranked, embed, closer), key=_best_first)
 
 

@@ -8,6 +8,7 @@ in memory, so every replica gives the same answer.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -182,6 +183,7 @@ class GraphSearcher:
             return await self.hybrid.search(scope, replace(request, mode="hybrid", depth=CANDIDATES))
         wide = replace(request, mode="hybrid", top_k=max(CANDIDATES, request.top_k))
         hits = await self.hybrid.search(scope, wide)
+        await asyncio.sleep(0)  # some milliseconds: others get their turn
         found = await self.follower.follow(
             eyes,
             request.query,

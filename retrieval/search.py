@@ -138,6 +138,8 @@ class HybridSearcher:
         hits = await self._hits(scope, text, found[:depth], learn=self._ours(request))
         if not (self._ours(request) or request.rerank):
             return hits
+        if depth > LEAST_DEPTH:
+            await asyncio.sleep(0)  # some milliseconds: others get their turn
         return await self._reranked(text, hits, depth if request.rerank else 0)
 
     async def _with_surroundings(self, scope: Scope, hits: Sequence[Hit], top_k: int) -> list[Hit]:
