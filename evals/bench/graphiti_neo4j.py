@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
-from importlib import import_module
 from typing import Any, LiteralString, Protocol, cast
 from uuid import uuid4
 
 import numpy as np
 
-from aegis.errors import NotFound
-from evals.bench.server import ROOT
 from retrieval.embedding import Embedder
 
 VARIABLE = "AEGIS_TEST_NEO4J_URL"
@@ -55,27 +50,6 @@ def no_model() -> Any:
             raise NotImplementedError
 
     return NoModel(LLMConfig(api_key="none", model="none"))
-
-
-@contextmanager
-def some_neo4j() -> Generator[str]:
-    """Its Bolt address. Raises NotFound, saying what is missing."""
-    if given := os.environ.get(VARIABLE):
-        yield given
-        return
-    if not (ROOT / "tests/servers/neo4j.py").is_file():
-        raise NotFound(f"No Neo4j: {VARIABLE} names none, and the starter that comes with the tests is not here.")
-    sys.path.insert(0, str(ROOT))  # before those of installed packages, some of which bring a `tests`, too
-    servers, neo4j = import_module("tests.servers"), import_module("tests.servers.neo4j")
-    try:
-        running = neo4j.running_neo4j()
-        url = running.__enter__()
-    except servers.ServerMissing as missing:
-        raise NotFound(f"No Neo4j: {missing} Or set {VARIABLE}.") from missing
-    try:
-        yield url
-    finally:
-        running.__exit__(None, None, None)
 
 
 async def searched(

@@ -4,6 +4,7 @@ The clock stops when every job is done and every projection (vectors, what is le
 has confirmed the last row of the outbox. Meanwhile turns are committed, one after the other, by chat requests that need
 no model; how long the longest write transaction held the store, and how long a turn waited for its own, is read from
 the server. Its own processor time is printed beside, which does not depend on what else the machine does.
+The same again with PostgreSQL and Neo4j, where they can be had (`real.py`): vectors stay in Qdrant Edge.
 AEGIS_BENCH_CHUNKS: 3,000.
 """
 
@@ -13,14 +14,17 @@ import asyncio
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
+from aegis.errors import NotFound
 from evals.bench import corpus
 from evals.bench.http import BATCH
+from evals.bench.real import some
 from evals.bench.server import Server, running_server
 
 WANTED = 150.0  # chunks per second
@@ -29,17 +33,30 @@ PAUSE = 0.2  # seconds between two turns
 
 
 def bench(*, quiet: bool = False) -> dict[str, Any]:
-    found = asyncio.run(_measure())
+    found = asyncio.run(_measure({}))
     if not quiet:
-        _show(found)
+        _show("SQLite, graph in its tables", found)
+    found["postgres_neo4j"] = servers = _with_servers()
+    if not quiet:
+        _show("PostgreSQL and Neo4j", servers)
     return found
 
 
-async def _measure() -> dict[str, Any]:
+def _with_servers() -> dict[str, Any]:
+    try:
+        with some("postgres") as store, some("neo4j") as graph:
+            settings = {"AEGIS_DATABASE__KIND": "postgres", "AEGIS_DATABASE__URL": store}
+            settings |= {"AEGIS_GRAPH__KIND": "neo4j", "AEGIS_GRAPH__URL": graph, "AEGIS_GRAPH__USER": ""}
+            return asyncio.run(_measure(settings))
+    except NotFound as missing:
+        return {"skipped": missing.message}
+
+
+async def _measure(settings: Mapping[str, str]) -> dict[str, Any]:
     documents = list(corpus.documents(int(os.environ.get("AEGIS_BENCH_CHUNKS", "3000"))))
     with tempfile.TemporaryDirectory() as folder:
         async with (
-            running_server(Path(folder) / "var", {"AEGIS_INGESTION__SAMPLES": "no"}) as server,
+            running_server(Path(folder) / "var", {"AEGIS_INGESTION__SAMPLES": "no", **settings}) as server,
             httpx.AsyncClient(base_url=server.url, timeout=120, trust_env=False) as client,
         ):
             talking = asyncio.create_task(_talk(client))
@@ -107,11 +124,14 @@ def _processor(server: Server) -> float:
     return sum(each.user + each.system for each in times)
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(stores: str, found: dict[str, Any]) -> None:
     from rich.console import Console
 
+    if why := found.get("skipped"):
+        Console(width=120).print(f"{stores}: left out. {why}")
+        return
     Console(width=120).print(
-        f"{found['chunks']:,} chunks in {found['seconds']} s: {found['chunks_per_second']} a second "
+        f"{stores}: {found['chunks']:,} chunks in {found['seconds']} s: {found['chunks_per_second']} a second "
         f"(wanted {WANTED:g}, x{found['chunks_per_second'] / WANTED:.2f}); {found['processor_seconds']} s of processor "
         f"time, {found['chunks_per_processor_second']} chunks for each. Longest write {found['longest_write_ms']} ms, "
         f"longest wait of a turn for its own {found['longest_wait_ms']} ms (bound {BOUND:g}), in the last minute."

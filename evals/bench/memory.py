@@ -30,7 +30,8 @@ from aegis.errors import InvalidInput, NotFound
 from aegis.scope import Scope, derived_id, group_id
 from aegis.settings import EdgeSettings, SQLiteSettings
 from evals.bench.datasets import dataset_folder, lines
-from evals.bench.graphiti_neo4j import ASKING, FILLING, no_model, searched, some_neo4j
+from evals.bench.graphiti_neo4j import ASKING, FILLING, no_model, searched
+from evals.bench.real import some
 from memory.facts.index import FactIndex
 from memory.facts.points import FIELDS, FactPoints, fact_settings
 from memory.facts.store import FactStore
@@ -122,7 +123,7 @@ def _say(quiet: bool, words: str) -> None:
 def _on_neo4j(size: int) -> dict[str, Any]:
     made = list(_made(size))
     try:
-        with some_neo4j() as url:
+        with some("neo4j") as url:
             return asyncio.run(searched(url, made, _questions(made), open_wordllama()))
     except NotFound as missing:
         return {"skipped": missing.message}
