@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,20 @@ async def take_in(emitter: Emitter, thread_id: str, question_id: str, files: Seq
     await shown.begin(job)
     async for seen in ingestion.watch(scope, job.id):
         await shown.update(seen, await _reports(ingestion, scope, job.id))
+        job = seen
+    if job.chunks and (price := await _price(scope)):
+        await shown.price(price)
+
+
+async def _price(scope: Scope) -> dict[str, Any] | None:
+    """What a paid model would take to read for facts what nobody has decided about, these files among it."""
+    services = viewer.services()
+    if not services.settings.extraction.enabled:
+        return None
+    status = await services.reading.status(scope)
+    if status.estimate is None or status.choice is None:
+        return None
+    return {"model": status.choice.model, "provider": status.choice.provider, **asdict(status.estimate)}
 
 
 def _read(path: Path) -> bytes:
@@ -56,6 +70,7 @@ class _Progress:
         self._question_id = question_id
         self._message = new_id()
         self._element = new_id()
+        self._props: dict[str, Any] = {}
 
     async def begin(self, job: Job) -> None:
         await self._say(f"Adding {_files(job.files)} …")
@@ -64,10 +79,17 @@ class _Progress:
         if job.state in _OVER:
             await self._say(_result(job))
         counts = {"state": job.state, "done": job.done, "total": job.files, "left": job.seconds_left}
-        props = {**counts, "files": [_file(report) for report in reports]}
-        await self._emitter.send_element(
-            render.element(self._element, self._thread_id, "Uploads", self._message, props)
-        )
+        self._props = {**counts, "files": [_file(report) for report in reports]}
+        await self._show()
+
+    async def price(self, price: Mapping[str, Any]) -> None:
+        """Beside the files, with a button that agrees to it."""
+        self._props = {**self._props, "price": dict(price)}
+        await self._show()
+
+    async def _show(self) -> None:
+        shown = render.element(self._element, self._thread_id, "Uploads", self._message, self._props)
+        await self._emitter.send_element(shown)
 
     async def _say(self, text: str) -> None:
         await self._emitter.send_step(

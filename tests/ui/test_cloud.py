@@ -44,6 +44,7 @@ def site(
         "AEGIS_CLOUD__PRICES": json.dumps(PRICES),
         "AEGIS_CLOUD__WARN_AT": "0.05",
         "AEGIS_CLOUD__ASK": "yes" if request.param == "ask" else "no",
+        "AEGIS_EXTRACTION__ENABLED": "yes" if request.param == "ask" else "no",
     }
     with running_ollama_like(started=False) as ollama, running_site(home / "data", working, ollama, **settings) as made:
         yield made
@@ -124,6 +125,19 @@ def test_a_cloud_call_is_offered_with_its_price_and_made_when_somebody_agrees(
     chat.idle()
     expect(chat.answers.last.locator(".aegis-told")).to_contain_text("gpt-4o-mini")
     assert len(cloud.chats) == calls + 1
+
+
+@ASK
+def test_under_a_dropped_file_stands_what_reading_it_by_a_paid_model_takes(chat: Chat, cloud: OpenAILike) -> None:
+    calls = len(cloud.chats)
+    chat.open().attach("offices.md", b"# Offices\n\nOrion Labs opened an office in Lisbon in 2019.\n")
+    chat.page.locator("#chat-submit").click()
+    asked = chat.page.locator('[aria-label="Let a paid model read"]')
+    expect(asked).to_contain_text("gpt-4o-mini at openai could read")
+    expect(asked).to_contain_text("Until you agree nothing is sent.")
+    assert len(cloud.chats) == calls
+    asked.get_by_role("button").click()
+    expect(asked).to_contain_text("They are read in the background.")
 
 
 @MARK
