@@ -21,7 +21,7 @@ from agents.agreement import WordVectors, disagreement
 from agents.condense import stands_alone
 from agents.consult_graph import GRAPH_NOTE
 from agents.evidence import asked_of, gather
-from agents.ground import ENOUGH, judge
+from agents.ground import ENOUGH, Meanings, judge
 from agents.retrieve import INDEX_NOTE
 from agents.route import classify
 from agents.state import Context, State, token
@@ -104,7 +104,7 @@ class FromCache:
     cache: AnswerCache
     documents: Documents
     conversations: Told
-    embed: Embed = field(repr=False)
+    meanings: Meanings = field(repr=False)
     lookup: Lookup
     again: Again
     vectors: WordVectors | None = None
@@ -185,7 +185,7 @@ class FromCache:
 
     async def _near(self, state: State, context: Context, lookup: dict[str, str], search: _Search) -> Entry | None:
         question = asked_of(state)
-        vector = (await self.embed([question]))[0]
+        vector = (await self.meanings.embed([question]))[0]
         for entry, cosine in await self.cache.near(lookup["key"], vector, LOOKED_AT):
             if cosine < SIMILAR or disagreement(question, entry.question, self.vectors) is not None:
                 continue
@@ -211,7 +211,7 @@ class FromCache:
         if not set(entry.cited) <= set(read) or not set(read[:LEADING]) <= known:
             return False
         cited = [passage for passage, chunk in evidence if chunk.id in entry.cited]
-        return await judge(question, cited, self.embed) >= ENOUGH
+        return await judge(question, cited, self.meanings) >= ENOUGH
 
     async def _written_alike(self, entry: Entry, state: State, context: Context, by: str) -> bool:
         """Extracts are chosen by the scores of passages, too, which other documents move: the same passages may be

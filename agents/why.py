@@ -11,9 +11,8 @@ from typing import Literal, Protocol
 
 from aegis.errors import NotFound
 from aegis.scope import Scope
-from agents.ground import BARELY, JUDGED, judge
+from agents.ground import BARELY, JUDGED, Meanings, judge
 from inference import Passage
-from inference.extractive import Embed
 from inference.words import content_words
 from retrieval.catalogue import DocumentEntry
 from retrieval.chunk import Chunk
@@ -71,7 +70,7 @@ class Why:
     reports: Reports
     searcher: Searcher
     halves: Halves
-    embed: Embed
+    meanings: Meanings
     candidates: int  # of each half that are fused
 
     async def __call__(self, scope: Scope, request: SearchRequest, document_id: str) -> Explanation:
@@ -136,7 +135,7 @@ class Why:
     async def _evidence(self, request: SearchRequest, hits: Sequence[Hit], document_id: str) -> Stage:
         best = hits[: request.top_k]
         passages = [_passage(number, hit) for number, hit in enumerate(best, 1)]
-        score = await judge(request.query, passages, self.embed)
+        score = await judge(request.query, passages, self.meanings)
         place = next((number for number, hit in enumerate(best, 1) if hit.chunk.document_id == document_id), None)
         verdict = "enough" if score >= BARELY else "too little"
         says = f"The first {JUDGED} passages are judged {verdict} for an answer" + (

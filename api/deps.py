@@ -15,6 +15,7 @@ from aegis.database import Database
 from aegis.errors import Unavailable
 from aegis.scope import Scope, local_scope
 from aegis.settings import Settings
+from agents.ground import Meanings
 from agents.why import Why
 from inference.routing import RoutedWriter
 from inference.sharing import Sharing
@@ -59,9 +60,8 @@ async def searcher(connection: HTTPConnection) -> Searcher:
 async def why(connection: HTTPConnection) -> Why:
     services = _services(connection)
     candidates = services.settings.retrieval.candidates
-    return Why(
-        services.catalogue, services.ingestion, services.searcher, services.index, services.static.embed, candidates
-    )
+    meanings = Meanings(services.static.embed, services.closer.nearest)
+    return Why(services.catalogue, services.ingestion, services.searcher, services.index, meanings, candidates)
 
 
 async def catalogue(connection: HTTPConnection) -> Catalogue:

@@ -17,7 +17,7 @@ from agents.consult_graph import ConsultGraph
 from agents.converse import Converse
 from agents.dispute import Dispute
 from agents.generate import Generate
-from agents.ground import Ground
+from agents.ground import Ground, Meanings
 from agents.inventory import Inventory
 from agents.prompts import PROMPT_VERSION
 from agents.recall import Recall, Recount
@@ -60,14 +60,14 @@ def nodes_of(services: Services, clock: Callable[[], datetime] = now) -> Nodes:
     searching = searching_nodes(services)
     reword = Reword(services.writer, chat.query_timeout)
     lookup = Lookup(answered_by(services), services.settings.answer_cache.enabled)
-    static, answers = services.static, services.answers
+    static, answers, meanings = services.static, services.answers, meanings_of(services)
     again = searched_again(searching, chat.rewrites)
     written = searched_again(searching, chat.rewrites, write=True)
     return Nodes(
         **searching,
         condense=Condense(conversations, catalogue.epoch, chat.history_turns, reword),
         recall=Recall(conversations, services.facts),
-        cache=FromCache(answers, catalogue, conversations, static.embed, lookup, again, static.word_vectors, written),
+        cache=FromCache(answers, catalogue, conversations, meanings, lookup, again, static.word_vectors, written),
         keep=KeepAnswer(answers, catalogue, static.embed, lookup, clock),
         abstain=Abstain(),
         converse=Converse(),
@@ -76,6 +76,10 @@ def nodes_of(services: Services, clock: Callable[[], datetime] = now) -> Nodes:
         dispute=Dispute(conversations, services.facts),
         remember=Remember(conversations),
     )
+
+
+def meanings_of(services: Services) -> Meanings:
+    return Meanings(services.static.embed, services.closer.nearest)
 
 
 def searching_nodes(services: Services) -> dict[str, Node]:
@@ -90,7 +94,7 @@ def searching_nodes(services: Services) -> dict[str, Node]:
         "route": Router(RowCounter(catalogue)),
         "retrieve": Retrieve(services.searcher, stays),
         "consult_graph": ConsultGraph(services.facts, services.neighbourhoods, catalogue, services.searcher, stays),
-        "ground": Ground(catalogue, services.static.embed, chat.rewrites),
+        "ground": Ground(catalogue, meanings_of(services), chat.rewrites),
         "rewrite": Rewrite(),
         "generate": Generate(
             catalogue,

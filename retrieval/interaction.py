@@ -86,22 +86,27 @@ class MaxSim:
         self._lock = Lock()
 
     def scores(self, question: str, passages: Sequence[str]) -> list[float]:
-        asked = _different(question, QUESTION_WORDS)
-        with self._lock:
-            self._make_room(len(asked) + MOST_WORDS * len(passages))
-            mine = self._known(asked)
-            texts = [self._passage(passage) for passage in passages]
-            found = np.concatenate([mine, *texts])
-            if not asked or len(found) == len(mine):
-                return [0.0] * len(passages)
-            different, places = np.unique(found, return_inverse=True)
-            unit, lengths = self._kept[different].astype(np.float32), self._lengths[mine]
-        similar = _products(unit[places[: len(mine)]], unit)[:, places[len(mine) :]]
-        nearest = np.zeros((len(asked), len(texts)), np.float32)
-        sizes = np.array([len(text) for text in texts])
-        ends = np.cumsum(sizes)
-        nearest[:, sizes > 0] = np.maximum.reduceat(similar, (ends - sizes)[sizes > 0], axis=1)
+        nearest, lengths = self.nearest(_different(question, QUESTION_WORDS), passages)
+        if not nearest.any():
+            return [0.0] * len(passages)
         return _spread(_weights(nearest, lengths) @ nearest)
+
+    def nearest(self, words: Sequence[str], texts: Sequence[str]) -> tuple[Floats, Floats]:
+        """Cosine of each of the different words and its nearest in each text, shape (words, texts), 0 where a text has
+        none; and the length of each word's vector."""
+        with self._lock:
+            self._make_room(len(words) + MOST_WORDS * len(texts))
+            mine = self._known(words)
+            read = [self._passage(text) for text in texts]
+            different, places = np.unique(np.concatenate([mine, *read]), return_inverse=True)
+            unit, lengths = self._kept[different].astype(np.float32), self._lengths[mine]
+        nearest = np.zeros((len(words), len(texts)), np.float32)
+        sizes = np.array([len(text) for text in read], np.intp)
+        if len(words) and sizes.any():
+            similar = _products(unit[places[: len(mine)]], unit)[:, places[len(mine) :]]
+            ends = np.cumsum(sizes)
+            nearest[:, sizes > 0] = np.maximum.reduceat(similar, (ends - sizes)[sizes > 0], axis=1)
+        return nearest, lengths
 
     def _passage(self, text: str) -> Rows:
         rows = self._read.get(text)

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from retrieval.embedding.wordllama import WordLlamaEmbedder
     from retrieval.ingestion.erasing import Eraser
     from retrieval.ingestion.intake import Intake
+    from retrieval.interaction import MaxSim
     from retrieval.keywords import KeywordEncoder
     from retrieval.privacy import Privacy
     from retrieval.projection import Resettable
@@ -86,6 +87,7 @@ class Services:
     index: LiveIndex
     reindexing: Reindexing
     static: WordLlamaEmbedder  # for what compares many sentences at once, whatever fills the index
+    closer: MaxSim  # and words
     searcher: Searcher
     ingestion: Intake
     privacy: Privacy
@@ -268,6 +270,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
         index=index,
         reindexing=reindexing,
         static=static,
+        closer=closer,
         searcher=index,
         ingestion=ingestion,
         privacy=privacy,

@@ -52,6 +52,14 @@ ASKED = {  # by Wikidata's property
     "P571": "When was {} founded?",
     "P577": "When was {} released?",
 }
+# What is known of one kind of subject together: where one is told, another may well be missing.
+BESIDE = (
+    ("P19", "P20", "P22", "P26", "P69", "P569", "P570"),
+    ("P175", "P264", "P577"),
+    ("P57", "P577"),
+    ("P112", "P571"),
+)
+UNASKED = 2  # of an article
 _SPACED = re.compile(r" (?=[,.;:!?)’]|'s\b|n't\b)|(?<=\() ")
 _BRACKETS = re.compile(r"\s*\([^)]*\)$")
 
@@ -77,7 +85,7 @@ async def _measure(rows: Sequence[Mapping[str, Any]], embedder: str) -> dict[str
     async with open_embedder(embedder_settings(embedder)) as opened:
         with tempfile.TemporaryDirectory() as folder:
             async with open_shelf(Path(folder), opened) as shelf:
-                await shelf.put([_book(row) for row in rows])
+                await shelf.put([book(row) for row in rows])
                 closer = MaxSim(shelf.static.word_vectors).scores
                 right = [await _holds(shelf, closer, question) for question in questions]
         name = opened.name
@@ -86,15 +94,31 @@ async def _measure(rows: Sequence[Mapping[str, Any]], embedder: str) -> dict[str
 
 def asked_of(row: Mapping[str, Any]) -> Iterator[Question]:
     """Of the facts about the article's subject, those with a single value that a question is known for."""
-    title = str(row["title"])
-    known = {each["id"]: {_plain(name) for name in (each["name"], *each["aliases"])} for each in row["entities"]}
-    values = dict[str, set[int]]()
-    for head, relation, tail, *_ in row["triples"]:
-        if relation in ASKED and _plain(_BRACKETS.sub("", title)) in known[head]:
-            values.setdefault(relation, set()).add(tail)
-    for relation, tails in values.items():
+    title, known = str(row["title"]), _known(row)
+    for relation, tails in _values(row, known).items():
         if len(tails) == 1:
             yield Question(ASKED[relation].format(title), relation, frozenset(known[tails.pop()]))
+
+
+def unasked_of(row: Mapping[str, Any]) -> Iterator[Question]:
+    """Questions for what the article does not tell of its subject, though it tells what goes with it; no answers."""
+    told = _values(row, _known(row)).keys()
+    beside = next((group for group in BESIDE if told & set(group)), ())
+    for relation in [each for each in beside if each not in told][:UNASKED]:
+        yield Question(ASKED[relation].format(row["title"]), relation, frozenset())
+
+
+def _known(row: Mapping[str, Any]) -> dict[int, set[str]]:
+    return {each["id"]: {_plain(name) for name in (each["name"], *each["aliases"])} for each in row["entities"]}
+
+
+def _values(row: Mapping[str, Any], known: Mapping[int, set[str]]) -> dict[str, set[int]]:
+    """By relation, the values of the article's subject."""
+    title, values = _plain(_BRACKETS.sub("", str(row["title"]))), dict[str, set[int]]()
+    for head, relation, tail, *_ in row["triples"]:
+        if relation in ASKED and title in known[head]:
+            values.setdefault(relation, set()).add(tail)
+    return values
 
 
 async def _holds(shelf: Shelf, closer: Closer, question: Question) -> tuple[bool, bool]:
@@ -106,10 +130,10 @@ async def _holds(shelf: Shelf, closer: Closer, question: Question) -> tuple[bool
     ]
     ranked = await rank(question.text, passages, shelf.static.embed, closer)
     answer = compose(choose(ranked, SENTENCES, names(question.text)))
-    return _names_one(answer, question), any(_names_one(passage.text, question) for passage in passages)
+    return names_one(answer, question), any(names_one(passage.text, question) for passage in passages)
 
 
-def _names_one(text: str, question: Question) -> bool:
+def names_one(text: str, question: Question) -> bool:
     plain = f" {_plain(text)} "
     return any(f" {name} " in plain for name in question.answers)
 
@@ -118,7 +142,7 @@ def _plain(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
-def _book(row: Mapping[str, Any]) -> Book:
+def book(row: Mapping[str, Any]) -> Book:
     text = _SPACED.sub("", str(row["text"]))  # the set puts a space around every mark
     document = LoadedDocument(text=text, title=str(row["title"]), media_type="text/plain")
     return Book(str(row["id"]), document.title, text, split(document, RetrievalSettings().chunk_tokens))

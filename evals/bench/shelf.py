@@ -56,6 +56,7 @@ class Shelf:
     store: VectorStore
     embedder: Embedder
     static: WordLlamaEmbedder
+    closer: MaxSim
     keywords: KeywordEncoder
     catalogue: Catalogue
 
@@ -80,7 +81,7 @@ class Shelf:
             self.keywords,
             self.catalogue,
             RetrievalSettings(),
-            reranker=MaxSim(self.static.word_vectors),
+            reranker=self.closer,
             reader=reader,
         )
 
@@ -122,7 +123,7 @@ async def open_shelf(folder: Path, embedder: Embedder) -> AsyncGenerator[Shelf]:
         catalogue = Catalogue(database)
         catalogue.epoch_raised(EPOCH)
         static = embedder if isinstance(embedder, WordLlamaEmbedder) else open_wordllama()
-        yield Shelf(database, store, embedder, static, KeywordEncoder(), catalogue)
+        yield Shelf(database, store, embedder, static, MaxSim(static.word_vectors), KeywordEncoder(), catalogue)
 
 
 def _document(book: Book) -> dict[str, Any]:

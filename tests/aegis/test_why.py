@@ -14,6 +14,7 @@ from aegis.scope import Scope, document_id
 from aegis.services import Services, open_services
 from aegis.settings import Settings
 from agents.why import Explanation, Name, Why
+from graphs.wiring import meanings_of
 from retrieval.catalogue import DocumentFilter
 from retrieval.ingestion import Upload
 from retrieval.search import SearchRequest
@@ -48,7 +49,7 @@ async def services(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[S
 
 async def explained(services: Services, question: str, name: str, **request: Any) -> Explanation:
     why = Why(
-        services.catalogue, services.ingestion, services.searcher, services.index, services.static.embed, candidates=50
+        services.catalogue, services.ingestion, services.searcher, services.index, meanings_of(services), candidates=50
     )
     return await why(SCOPE, SearchRequest(question, **request), identifier(name))
 
@@ -105,6 +106,6 @@ async def test_what_nobody_sent_is_not_there(services: Services, tmp_path: Path)
     with pytest.raises(NotFound):
         await explained(services, "pump", "never.md")
     stranger = Scope("somebody", frozenset({"default"}))
-    why = Why(services.catalogue, services.ingestion, services.searcher, services.index, services.static.embed, 50)
+    why = Why(services.catalogue, services.ingestion, services.searcher, services.index, meanings_of(services), 50)
     with pytest.raises(NotFound):
         await why(stranger, SearchRequest("pump"), identifier("empty.pdf"))

@@ -9,8 +9,11 @@ from typing import Any
 from langgraph.runtime import Runtime
 
 from aegis.scope import Scope, Span
+from agents.ground import Meanings
 from agents.state import Context, Found, State
 from retrieval.chunk import Chunk
+from retrieval.embedding.wordllama import load_wordllama
+from retrieval.interaction import MaxSim
 from retrieval.tables import NEVER
 
 PREFIX = "Preface. "  # so that no chunk starts at 0
@@ -65,3 +68,9 @@ class Run:
     @property
     def text(self) -> str:
         return "".join(item["text"] for item in self.streamed)
+
+
+def static_meanings() -> Meanings:
+    """Of words and sentences, by the real static vectors."""
+    static = load_wordllama()
+    return Meanings(static.embed, MaxSim(static.word_vectors).nearest)

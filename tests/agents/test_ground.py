@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.ground import BARELY, ENOUGH, Ground, judge, next_step
+from agents.ground import BARELY, ENOUGH, Ground, Meanings, judge, next_step
 from agents.state import State
 from inference import Passage
-from inference.extractive import Embed
 from inference.words import content_words
-from retrieval.embedding.wordllama import load_wordllama
-from tests.agents.passages import Documents, Run
+from tests.agents.passages import Documents, Run, static_meanings
 from tests.datasets import dataset, read_jsonl
 
 DOCUMENTS = Documents(
@@ -30,8 +28,8 @@ DOCUMENTS = Documents(
 
 
 @pytest.fixture(scope="module")
-def embed() -> Embed:
-    return load_wordllama().embed
+def meanings() -> Meanings:
+    return static_meanings()
 
 
 @pytest.mark.parametrize(
@@ -44,8 +42,8 @@ def embed() -> Embed:
         "Why do filtered fields need a payload index?",
     ],
 )
-async def test_questions_the_documents_answer(question: str, embed: Embed) -> None:
-    changed = await Ground(DOCUMENTS, embed)(DOCUMENTS.state(question), Run().runtime)
+async def test_questions_the_documents_answer(question: str, meanings: Meanings) -> None:
+    changed = await Ground(DOCUMENTS, meanings)(DOCUMENTS.state(question), Run().runtime)
     assert changed["judged"] > ENOUGH
     assert changed["enough"]
 
@@ -63,16 +61,16 @@ async def test_questions_the_documents_answer(question: str, embed: Embed) -> No
         "???",
     ],
 )
-async def test_questions_about_something_else(question: str, embed: Embed) -> None:
+async def test_questions_about_something_else(question: str, meanings: Meanings) -> None:
     state = DOCUMENTS.state(question, attempts=1)
-    changed = await Ground(DOCUMENTS, embed, rewrites=1)(state, Run().runtime)
+    changed = await Ground(DOCUMENTS, meanings, rewrites=1)(state, Run().runtime)
     assert changed["judged"] < BARELY
     assert not changed["enough"]
 
 
-async def test_what_another_scope_has_is_no_evidence(embed: Embed) -> None:
+async def test_what_another_scope_has_is_no_evidence(meanings: Meanings) -> None:
     run = Run(collections=("elsewhere",))
-    changed = await Ground(DOCUMENTS, embed)(DOCUMENTS.state("What is Qdrant?"), run.runtime)
+    changed = await Ground(DOCUMENTS, meanings)(DOCUMENTS.state("What is Qdrant?"), run.runtime)
     assert changed == {"enough": False, "judged": 0.0}
 
 
@@ -87,7 +85,7 @@ def test_where_the_run_goes() -> None:
     assert next_step(judged(), 0) == "abstain"
 
 
-async def test_tells_own_from_foreign_questions_of_public_sets(embed: Embed) -> None:
+async def test_tells_own_from_foreign_questions_of_public_sets(meanings: Meanings) -> None:
     """2wiki_101 and anthropic_docs: each set's questions against its own passages and the other's. AUROC at least .95
     (.98 over five sets when the weights were chosen)."""
     chooser = random.Random(3)
@@ -97,8 +95,8 @@ async def test_tells_own_from_foreign_questions_of_public_sets(embed: Embed) -> 
     for name, corpus in sets.items():
         other = next(sets[key] for key in sets if key != name)
         for question in chooser.sample(corpus.questions, 40):
-            own.append(await judge(question, corpus.search(question), embed))
-            foreign.append(await judge(question, other.search(question), embed))
+            own.append(await judge(question, corpus.search(question), meanings))
+            foreign.append(await judge(question, other.search(question), meanings))
     wins = sum((a > b) + 0.5 * (a == b) for a in own for b in foreign) / (len(own) * len(foreign))
     print(f"AUROC {wins:.3f}")  # noqa: T201 - a figure to read
     assert wins >= 0.95

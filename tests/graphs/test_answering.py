@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from string import ascii_lowercase
 from typing import Any, cast
 
 import numpy as np
@@ -33,7 +34,7 @@ from agents.consult_graph import GRAPH_NOTE, ConsultGraph
 from agents.converse import Converse
 from agents.dispute import NONE_YET, Dispute
 from agents.generate import Generate
-from agents.ground import Ground
+from agents.ground import Ground, Meanings
 from agents.inventory import Inventory
 from agents.recall import Recall, Recount
 from agents.remember import Remember
@@ -57,6 +58,7 @@ from memory.conversations.store import SqlConversations
 from memory.facts import Entity, Evidence, Fact, Neighbourhood, ScoredFact
 from retrieval.catalogue import DocumentEntry
 from retrieval.chunk import Chunk
+from retrieval.interaction import MaxSim
 from retrieval.search import Hit, SearchRequest
 
 ANN = Scope("ann")
@@ -208,11 +210,16 @@ class Writer:
 
 
 async def embed(texts: Sequence[str]) -> Any:
-    """Bags of letters: near enough for a fake."""
-    vectors = np.array(
-        [[text.lower().count(letter) for letter in "abcdefghijklmnopqrstuvwxyz"] for text in texts], np.float32
-    )
+    vectors = letters(texts)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+
+
+def letters(texts: Sequence[str]) -> Any:
+    """Bags of letters: near enough for a fake."""
+    return np.array([[text.lower().count(letter) for letter in ascii_lowercase] for text in texts], np.float32)
+
+
+MEANINGS = Meanings(embed, MaxSim(letters, len(ascii_lowercase)).nearest)
 
 
 @dataclass
@@ -233,7 +240,7 @@ class World:
             "route": Router(),
             "retrieve": Retrieve(documents),
             "consult_graph": ConsultGraph(graph, graph, documents, documents),
-            "ground": Ground(documents, embed, self.settings.rewrites),
+            "ground": Ground(documents, MEANINGS, self.settings.rewrites),
             "rewrite": Rewrite(),
         }
         again = searched_again(searching, self.settings.rewrites)
@@ -241,7 +248,7 @@ class World:
             **searching,
             condense=Condense(self.conversations, documents.epoch, self.settings.history_turns),
             recall=Recall(self.conversations),
-            cache=FromCache(self.answers, documents, self.conversations, embed, self.lookup, again),
+            cache=FromCache(self.answers, documents, self.conversations, MEANINGS, self.lookup, again),
             generate=Generate(documents, self.writer),
             verify=Verify(documents),
             keep=KeepAnswer(self.answers, documents, embed, self.lookup, now),

@@ -26,7 +26,7 @@ from agents.cache import FromCache, KeepAnswer, Lookup
 from agents.condense import Condense
 from agents.converse import Converse
 from agents.generate import Generate
-from agents.ground import Ground
+from agents.ground import Ground, Meanings
 from agents.recall import Recall, Recount
 from agents.remember import Remember
 from agents.retrieve import Retrieve
@@ -43,6 +43,7 @@ from memory.cache.process import ProcessAnswers
 from memory.cache.questions import ExactQuestions
 from retrieval.chunk import Chunk
 from retrieval.embedding.wordllama import WordLlamaEmbedder, load_wordllama
+from retrieval.interaction import MaxSim
 from retrieval.search import Hit, SearchRequest
 from retrieval.tables import NEVER
 
@@ -158,11 +159,12 @@ class World:
 
     def __post_init__(self) -> None:
         library, embed, talks = self.library, self.embedder.embed, self.talks
+        meanings = Meanings(embed, MaxSim(self.embedder.word_vectors).nearest)
         searching: dict[str, Any] = {
             "route": Router(),
             "retrieve": Retrieve(library),
             "consult_graph": Retrieve(library),
-            "ground": Ground(library, embed),
+            "ground": Ground(library, meanings),
             "rewrite": Rewrite(),
             "generate": Generate(library, ExtractiveWriter(embed)),
             "verify": Verify(library),
@@ -187,7 +189,7 @@ class World:
         async def nothing(state: State, runtime: Any) -> dict[str, Any]:
             return {}
 
-        cache = FromCache(self.answers, library, talks, embed, lookup, again, vectors, written, recheck=self.recheck)
+        cache = FromCache(self.answers, library, talks, meanings, lookup, again, vectors, written, recheck=self.recheck)
         keep = KeepAnswer(self.answers, library, embed, lookup, lambda: datetime.now(UTC))
         self.cached: Any = build(Nodes(**nodes, cache=cache, keep=keep), everything).compile()
         self.fresh: Any = build(Nodes(**nodes, cache=nothing, keep=nothing), everything).compile()
