@@ -74,6 +74,17 @@ def ranking_set(name: str) -> RankingSet:
     return RankingSet(name, passages, queries, {identifier: qrels[identifier] for identifier in queries})
 
 
+def turns_before(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What `meta` tells of the conversation before a query, as `agents.condense.standalone` takes it."""
+    turns = list[dict[str, str]]()
+    for said in (row.get("meta") or {}).get("history") or ():
+        if said["speaker"] == "user":
+            turns.append({"question": said["text"], "answer": ""})
+        elif turns:
+            turns[-1]["answer"] = said["text"]
+    return turns
+
+
 def lines(file: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON lines file. Raises InvalidInput naming the line that is none."""
     with file.open(encoding="utf-8") as handle:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from agents.condense import standalone
 from agents.ground import BARELY, ENOUGH, JUDGED, Meanings, judge, measure
 from evals.bench.calibration import crossed, fitted
-from evals.bench.datasets import RankingSet, dataset_folder, datasets_folder, lines, ranking_sets
+from evals.bench.datasets import RankingSet, dataset_folder, datasets_folder, lines, ranking_sets, turns_before
 from evals.bench.extractive import DATASET as ARTICLES
 from evals.bench.extractive import asked_of, book, names_one, unasked_of
 from evals.bench.shelf import SCOPE, Shelf, open_shelf, whole
@@ -153,13 +153,13 @@ def _asked(given: RankingSet) -> Iterator[tuple[str, str]]:
     """Questions as they stand alone, evenly drawn from those with an answer."""
     known = [row for row in _rows(given) if str(row["id"]) in given.qrels and not _marked(row)]
     for row in known[:: max(1, len(known) // MOST)][:MOST]:
-        yield str(row["id"]), standalone(row["text"], _before(row))
+        yield str(row["id"]), standalone(row["text"], turns_before(row))
 
 
 def _unanswered(given: RankingSet) -> Iterator[str]:
     without = [row for row in _rows(given) if str(row["id"]) not in given.qrels or _marked(row)]
     for row in without[:: max(1, len(without) // MOST)][:MOST]:
-        yield standalone(row["text"], _before(row))
+        yield standalone(row["text"], turns_before(row))
 
 
 def _rows(given: RankingSet) -> list[dict[str, Any]]:
@@ -180,16 +180,6 @@ def _strangers(given: RankingSet, all_sets: Sequence[RankingSet]) -> Iterator[st
             text for id, text in other.queries.items() if here.isdisjoint(titles[gold] for gold in other.qrels[id])
         ]
         yield from apart[:: max(1, len(apart) // STRANGERS)][:STRANGERS]
-
-
-def _before(row: Mapping[str, Any]) -> list[dict[str, str]]:
-    turns = list[dict[str, str]]()
-    for said in (row.get("meta") or {}).get("history") or ():
-        if said["speaker"] == "user":
-            turns.append({"question": said["text"], "answer": ""})
-        elif turns:
-            turns[-1]["answer"] = said["text"]
-    return turns
 
 
 def _figures(pairs: Sequence[Pair]) -> dict[str, Any]:

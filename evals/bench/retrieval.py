@@ -1,7 +1,8 @@
 """Rankings on public data sets: keyword and vector alone, plain reciprocal ranks, our default, and mentions followed.
 
 `default` reads the first 25 candidates closer, `default+rerank` all of them. Where a cross-encoder is set
-(AEGIS_RERANKER__FOLDER), `crossencoder` is the default search with it, given all the time it takes.
+(AEGIS_RERANKER__FOLDER), `crossencoder` is the default search with it, given all the time it takes. Where queries
+follow up on a conversation (`meta` {"history": ...}), `standalone` is the default search for them as rules word them.
 Each passage is one chunk; the searchers, encoders and the engine are the ones that answer questions. Metrics come from
 ir-measures. Times are those of whole searches (milliseconds, one caller), the engine's child process included.
 """
@@ -20,7 +21,8 @@ import numpy as np
 
 from aegis.errors import ConfigurationError
 from aegis.settings import CrossEncoderSettings, RerankerSettings, Settings
-from evals.bench.datasets import RankingSet, ranking_sets
+from agents.condense import standalone
+from evals.bench.datasets import RankingSet, dataset_folder, lines, ranking_sets, turns_before
 from evals.bench.shelf import SCOPE, Shelf, open_shelf, whole
 from retrieval.crossencoder import open_reader
 from retrieval.embedding import open_embedder
@@ -80,7 +82,15 @@ async def _systems(
     ]
     if reader is not None:
         systems.append(("crossencoder", shelf.searcher(reader), SearchRequest("", top_k=DEPTH)))
-    return {name: await ranked(given, ids, searcher, request) for name, searcher, request in systems}
+    found = {name: await ranked(given, ids, searcher, request) for name, searcher, request in systems}
+    if (worded := _standalone(given)) != given.queries:
+        found["standalone"] = await ranked(replace(given, queries=worded), ids, ours, SearchRequest("", top_k=DEPTH))
+    return found
+
+
+def _standalone(given: RankingSet) -> Mapping[str, str]:
+    before = {str(row["id"]): turns_before(row) for row in lines(dataset_folder(given.name) / "queries.jsonl")}
+    return {id: standalone(text, before[id]) if before[id] else text for id, text in given.queries.items()}
 
 
 async def ranked(
