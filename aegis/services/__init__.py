@@ -182,6 +182,7 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     from memory.facts.audit import Auditor
     from memory.facts.conflicts import Conflicts
     from memory.facts.control import FactControl
+    from memory.facts.descriptions import Describer
     from memory.facts.learning import Learner
     from memory.facts.size import GraphSize
     from memory.facts.store import FactStore
@@ -256,6 +257,8 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     reading = model_reader(settings, database, catalogue, outbox, writer, place.index, leases, new_id(), now)
     if settings.extraction.enabled:
         stack.push_async_callback(cancelled, asyncio.create_task(reading.run(), name="reading"))
+        describing = Describer(database, writer, leases, now, reading.turn, lambda: reading.busy())
+        stack.push_async_callback(cancelled, asyncio.create_task(describing.run(), name="describing"))
     samples = asyncio.create_task(_take_in_samples(settings, catalogue, ingestion))
     stack.push_async_callback(cancelled, samples)
     _record(index, keywords, folder, owned)

@@ -1,7 +1,8 @@
 """What is known of an entity, in one bounded text: the sentences of its facts that say most, chosen by rules.
 
 Which facts those are is chosen at night (`renew`) and kept; what they say is read when it is asked for, so that a
-summary says nothing that is not seen, or not true any more.
+summary says nothing that is not seen, or not true any more. Where a model has put it in fewer words, these are told
+while every fact that they were made of is (`descriptions.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from aegis.scope import Scope
 from memory.facts import Fact
 from memory.facts.loading import load_facts
 from memory.facts.merging import all_of, read_as
-from memory.facts.tables import entities, facts, summaries
+from memory.facts.tables import descriptions, entities, facts, summaries
 from memory.facts.visibility import Epoch, Time, groups_of, stated
 
 LONGEST = 600  # characters
@@ -36,15 +37,21 @@ class Summaries:
     async def of(self, scope: Scope, entity_ids: Sequence[str]) -> dict[str, str]:
         """By entity; those of which less than two facts are known have none."""
         at = await self._epoch.epoch()
-        query = select(summaries.c.entity_id, summaries.c.fact_ids).where(
-            summaries.c.entity_id.in_(list(entity_ids)), summaries.c.group_id.in_(groups_of(scope))
+        made = and_(descriptions.c.entity_id == summaries.c.entity_id, descriptions.c.text != "")
+        query = (
+            select(summaries.c.entity_id, summaries.c.fact_ids, descriptions.c.fact_ids, descriptions.c.text)
+            .outerjoin(descriptions, made)
+            .where(summaries.c.entity_id.in_(list(entity_ids)), summaries.c.group_id.in_(groups_of(scope)))
         )
         async with self._database.read() as connection:
-            chosen = {row[0]: list(row[1]) for row in await connection.execute(query)}
+            rows = (await connection.execute(query)).all()
+            chosen = {row[0]: list(row[1]) for row in rows}
             ids = [each for listed in chosen.values() for each in listed]
             holding = and_(facts.c.id.in_(ids), Time(at, None, None).condition())
             known = {fact.id: fact for fact in await load_facts(connection, groups_of(scope), at, holding)}
         told = {entity: text([known[each] for each in listed if each in known]) for entity, listed in chosen.items()}
+        shorter = (row for row in rows if row[3] and row[1] == row[2] and set(row[1]) <= set(known))
+        told |= {entity: words for entity, _, _, words in shorter}
         return {entity: words for entity, words in told.items() if words}
 
 

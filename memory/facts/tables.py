@@ -159,6 +159,27 @@ summaries = Table(
     sqlite_with_rowid=False,
 )
 
+# A summary in a model's words, as far as the facts chosen for it state them; empty where they do not. It is told only
+# while those very facts are, and goes with the first of them.
+descriptions = Table(
+    "entity_descriptions",
+    metadata,
+    Column("entity_id", String(36), primary_key=True),
+    Column("group_id", String(36), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("fact_ids", JSON, nullable=False),
+    Column("at", Timestamp, nullable=False),
+)
+
+described_by = Table(
+    "entity_description_facts",
+    metadata,
+    Column("fact_id", String(36), primary_key=True),
+    Column("entity_id", String(36), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
 consolidations = Table(
     "consolidations",
     metadata,

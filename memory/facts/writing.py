@@ -17,6 +17,8 @@ from memory.facts.rows import batches, column, put_graph, put_new, tell_graph
 from memory.facts.tables import (
     NAME_LENGTH,
     aliases,
+    described_by,
+    descriptions,
     entities,
     episodes,
     evidence,
@@ -172,12 +174,23 @@ async def drop_unsupported(
         ~exists(select(1).where(facts.c.source_id == entities.c.id)),
         ~exists(select(1).where(facts.c.target_id == entities.c.id)),
     )
+    await forget_descriptions(connection, gone)
     forgotten = await _delete_where(connection, entities, entity_ids, unused)
     await merging.forget(connection, forgotten)
     for part in batches(forgotten):
         await connection.execute(delete(aliases).where(aliases.c.entity_id.in_(part)))
     await tell_graph(connection, gone_facts=gone, gone_entities=forgotten)
     return gone
+
+
+async def forget_descriptions(connection: AsyncConnection, fact_ids: Sequence[str]) -> None:
+    """What a model made of facts goes with the first of them."""
+    for part in batches(fact_ids):
+        query = select(described_by.c.entity_id).where(described_by.c.fact_id.in_(part)).distinct()
+        made = await column(connection, query)
+        if made:
+            await connection.execute(delete(descriptions).where(descriptions.c.entity_id.in_(made)))
+            await connection.execute(delete(described_by).where(described_by.c.entity_id.in_(made)))
 
 
 async def _delete_where(connection: AsyncConnection, table: Table, ids: Sequence[str], condition: Any) -> list[str]:

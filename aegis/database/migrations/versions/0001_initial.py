@@ -117,6 +117,23 @@ def upgrade() -> None:
         batch_op.create_index("ix_entities_group_key", ["group_id", "key"], unique=False)
 
     op.create_table(
+        "entity_description_facts",
+        sa.Column("fact_id", sa.String(length=36), nullable=False),
+        sa.Column("entity_id", sa.String(length=36), nullable=False),
+        sa.PrimaryKeyConstraint("fact_id", "entity_id", name=op.f("pk_entity_description_facts")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "entity_descriptions",
+        sa.Column("entity_id", sa.String(length=36), nullable=False),
+        sa.Column("group_id", sa.String(length=36), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("model", sa.String(length=200), nullable=False),
+        sa.Column("fact_ids", sa.JSON(), nullable=False),
+        sa.Column("at", aegis.database.schema.Timestamp(), nullable=False),
+        sa.PrimaryKeyConstraint("entity_id", name=op.f("pk_entity_descriptions")),
+    )
+    op.create_table(
         "entity_summaries",
         sa.Column("entity_id", sa.String(length=36), nullable=False),
         sa.Column("group_id", sa.String(length=36), nullable=False),
@@ -680,6 +697,8 @@ def downgrade() -> None:
 
     op.drop_table("episodes")
     op.drop_table("entity_summaries")
+    op.drop_table("entity_descriptions")
+    op.drop_table("entity_description_facts")
     with op.batch_alter_table("entities", schema=None) as batch_op:
         batch_op.drop_index("ix_entities_group_key")
 
