@@ -10,10 +10,12 @@ from aegis.scope import Scope
 from agents.evidence import NAMED, PASSAGES, drawn_on
 from agents.generate import Generate
 from agents.inventory import Inventory
+from agents.prompts import PROMPT_VERSION
 from agents.remember import turn_of
 from agents.route import Router
 from agents.rows import RowCounter
 from agents.state import Context, Found, State
+from memory.conversations import told
 from retrieval.catalogue import DocumentEntry
 from tests.agents.passages import Documents, Run
 from tests.agents.test_generate import Scripted
@@ -74,6 +76,12 @@ def test_conversations_that_are_repeated() -> None:
     recalled: Any = [{"turn_id": "t", "conversation_id": "other", "question": "", "answer": "", "when": ""}] * 2
     state: State = {"question": "q", "standalone": "q", "recalled": recalled}
     assert turn_of(Context(conversation_id="c", turn_id="t"), state).retold == ("other",)
+
+
+def test_a_turn_says_which_prompts_wrote_it() -> None:
+    turn = turn_of(Context(conversation_id="c", turn_id="t"), {"question": "q", "standalone": "q"})
+    assert turn.prompt_version == PROMPT_VERSION
+    assert told(turn)["prompt_version"] == PROMPT_VERSION
 
 
 async def test_passages_facts_and_what_led_to_a_passage_have_a_say_in_what_leaves() -> None:

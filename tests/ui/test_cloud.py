@@ -136,6 +136,10 @@ def test_under_a_dropped_file_stands_what_reading_it_by_a_paid_model_takes(chat:
     expect(asked).to_contain_text("gpt-4o-mini at openai could read")
     expect(asked).to_contain_text("Until you agree nothing is sent.")
     assert len(cloud.chats) == calls
+    mark = chat.page.locator(".aegis-uploads .aegis-private")
+    expect(mark).to_have_attribute("aria-checked", "false")
+    mark.click()
+    expect(mark).to_contain_text("Private: never leaves this machine")
     asked.get_by_role("button").click()
     expect(asked).to_contain_text("They are read in the background.")
 

@@ -1,5 +1,5 @@
 // Files on their way into the store, with the reason where one is refused, and what a paid model would take to read them.
-import { useState } from 'react'
+import { useEffect, useState } from 'react'
 
 const STATES = {
   queued: 'waiting',
@@ -9,6 +9,35 @@ const STATES = {
   unchanged: 'was there already',
   failed: 'refused',
   cancelled: 'cancelled'
+}
+
+// A document as it is marked now, and the way to mark it otherwise.
+function Mark({ id }) {
+  const [isPrivate, setPrivate] = useState(null)
+  const base = `/api/v1/documents/${encodeURIComponent(id)}`
+  const told = async (asked) => {
+    const answer = await asked.catch(() => null)
+    const said = answer && answer.ok ? await answer.json().catch(() => null) : null
+    if (said) setPrivate(said.private)
+  }
+
+  useEffect(() => {
+    told(fetch(base))
+  }, [id])
+
+  const keep = async () => {
+    const body = JSON.stringify({ private: !isPrivate })
+    await told(fetch(base, { method: 'PATCH', headers: { 'Content-Type': 'application/json' }, body }))
+    window.dispatchEvent(new Event('aegis-marked')) // the conversation may stay here from now on
+  }
+
+  if (isPrivate === null) return null
+  return (
+    <button type="button" className="aegis-private" role="switch" aria-checked={isPrivate} onClick={keep}
+      title="Nothing of a private document leaves this machine, whatever the settings allow.">
+      {isPrivate ? 'Private: never leaves this machine' : 'Keep it on this machine'}
+    </button>
+  )
 }
 
 export default function Uploads() {
@@ -45,6 +74,7 @@ export default function Uploads() {
               {STATES[file.state] || file.state}
               {file.state === 'done' && file.chunks ? ` · ${file.chunks} passage${file.chunks === 1 ? '' : 's'}` : ''}
             </span>
+            {file.document_id && ['done', 'unchanged'].includes(file.state) && <Mark id={file.document_id} />}
             {file.reason && <p className="aegis-note">{file.reason}</p>}
           </li>
         ))}
