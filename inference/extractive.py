@@ -105,10 +105,11 @@ def candidates(passage: Passage) -> list[Candidate]:
     """Sentences of one passage; one that announces a list takes the list along."""
     titled = frozenset(content_words(passage.title))
     title = titled | frozenset(content_words(passage.heading or ""))
+    headings = {passage.title, *(passage.heading or "").split(" > ")}  # known by their layout, whatever they end with
     before = title
     found: list[Candidate] = []
     for part in _parts(passage.text):
-        if part.kind not in ("heading", "lead"):
+        if part.kind not in ("heading", "lead") and passage.text[part.start : part.end] not in headings:
             place = len(found)
             found.append(
                 Candidate(passage, place, part.start, part.end, part.kind, part.words, before, titled, part.header)

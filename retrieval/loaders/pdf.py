@@ -1,4 +1,4 @@
-"""PDF through PDFium, page by page; lines are joined to paragraphs, the outline gives headings."""
+"""PDF through PDFium, page by page: lines joined to paragraphs, headings by the outline and by how they are set."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from statistics import quantiles
 from typing import Any
 
 from aegis.errors import TooLarge, UnreadableDocument
-from retrieval.loaders.cleaning import clean, one_line
+from retrieval.loaders.cleaning import one_line
 from retrieval.loaders.dates import pdf_date
 from retrieval.loaders.document import Reading
 from retrieval.loaders.draft import Draft
+from retrieval.loaders.pdf_headings import Block, blocks
+from retrieval.loaders.pdf_lines import Line, lines_of
 
 MAX_PAGES = 10_000
 MAX_OUTLINE = 5_000
 LEAST_TEXT = 8  # characters that are not blank: a page with fewer holds a page number at most
 
-# PDFium marks a hyphen that only breaks a line with U+FFFE (older: U+0002).
-_BROKEN_WORD = re.compile("(?<=[^\\W\\d_])(?:[\ufffe\x02]|[\u2010-](?=\r?\n[a-zß-öø-ÿ]))\r?\n?[ \t]*")
 _NEW_ITEM = re.compile(r"(?:[•▪◦‣●–—*-]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s")
 _SENTENCE_END = re.compile(r"[.!?:;。！？][\"'”’)\]]*$")
 _NO_TITLE = re.compile(r"^(untitled.*|microsoft word\b.*|.*\.(docx?|tex|dvi|indd|pptx?|xlsx?|qxd|odt|fm|pmd))$", re.I)
@@ -47,41 +47,53 @@ def _read(pdf: Any) -> Reading:
         raise UnreadableDocument("The PDF has no pages.")
     if count > MAX_PAGES:
         raise TooLarge(f"The PDF has {count:,} pages, more than {MAX_PAGES:,}. Split it.", limit=MAX_PAGES)
-    draft, starts, empty = Draft(), list[int](), 0
-    for index in range(count):
-        text = _page_text(pdf, index)
-        starts.append(draft.length)
-        if len("".join(text.split())) < LEAST_TEXT:
-            empty += 1
-        if text.strip():
-            draft.page(pdf.get_page_label(index) or str(index + 1))
-            draft.add(text)
+    draft, starts = Draft(), list[int]()
+    pages = [_lines(pdf, index) for index in range(count)]
+    empty = sum(_is_empty(lines) for lines in pages)
     if empty == count:
         return Reading("", page_count=count, empty_pages=empty)
+    for index, found in enumerate(blocks(pages)):
+        starts.append(draft.length)
+        if any(line.text for line in pages[index]):
+            draft.page(pdf.get_page_label(index) or str(index + 1))
+            _add(draft, found)
     metadata = pdf.get_metadata_dict()
     return Reading(
         text=draft.text,
         title=_title(metadata.get("Title", "")),
         pages=tuple(draft.pages),
-        headings=tuple(_headings(pdf, draft.text, starts)),
+        headings=_together(list(_headings(pdf, draft.text, starts)), draft.headings),
         dated=pdf_date(metadata.get("ModDate")) or pdf_date(metadata.get("CreationDate")),
         page_count=count,
         empty_pages=empty,
     )
 
 
-def _page_text(pdf: Any, index: int) -> str:
+def _lines(pdf: Any, index: int) -> list[Line]:
     import pypdfium2
 
     try:
         page = pdf[index]
         textpage = page.get_textpage()
-        raw = textpage.get_text_bounded()
+        lines = lines_of(textpage)
         textpage.close()
         page.close()
     except pypdfium2.PdfiumError:
-        return ""  # a damaged page counts as one without text, and the verdict says so
-    return reflowed(raw)
+        return []  # a damaged page counts as one without text, and the verdict says so
+    return lines
+
+
+def _is_empty(lines: Sequence[Line]) -> bool:
+    return sum(len("".join(line.text.split())) for line in lines) < LEAST_TEXT
+
+
+def _add(draft: Draft, found: Sequence[Block]) -> None:
+    full = _full([line.text for block in found if not block.level for line in block.lines])
+    for block in found:
+        if block.level:
+            draft.heading(block.level, block.text)
+        else:
+            draft.add("".join(_joined([line.text for line in block.lines], full)).strip())
 
 
 def _title(stated: str) -> str | None:
@@ -89,14 +101,10 @@ def _title(stated: str) -> str | None:
     return None if _NO_TITLE.match(title) else title or None
 
 
-def reflowed(raw: str) -> str:
-    """Lines of a page -> paragraphs: a line that fills the column goes on in the next one."""
-    lines = [line.strip() for line in clean(_BROKEN_WORD.sub("", raw)).split("\n")]
+def _full(lines: Sequence[str]) -> float:
+    """How long a line is that fills the column: such a one goes on in the next."""
     widths = [len(line) for line in lines if line]
-    if not widths:
-        return ""
-    full = quantiles(widths, n=10)[7] if len(widths) > 1 else widths[0]
-    return "".join(_joined(lines, full)).strip()
+    return quantiles(widths, n=10)[7] if len(widths) > 1 else sum(widths)
 
 
 def _joined(lines: Sequence[str], full: float) -> Iterator[str]:
@@ -117,6 +125,16 @@ def _gap(line: str, following: str, full: float) -> str:
     if _NEW_ITEM.match(following) or len(line) < 0.6 * full or full < 20:
         return "\n"
     return " "
+
+
+def _together(
+    outline: Sequence[tuple[int, int, str]], seen: Sequence[tuple[int, int, str]]
+) -> tuple[tuple[int, int, str], ...]:
+    """The outline says which heading stands below which; what only its looks give away stands below all of these."""
+    deepest = max((level for _, level, _ in outline), default=0)
+    taken = {place for start, _, title in outline for place in range(start, start + len(title))}
+    further = [(start, min(6, deepest + level), title) for start, level, title in seen if start not in taken]
+    return tuple(sorted([*outline, *further]))
 
 
 def _headings(pdf: Any, text: str, starts: Sequence[int]) -> Iterator[tuple[int, int, str]]:
