@@ -55,6 +55,15 @@ async def test_the_sentence_that_answers(question: str, expected: str, embed: Em
     assert await answer(question, embed) == expected
 
 
+async def test_a_heading_is_no_sentence_of_an_answer_whatever_it_ends_with(embed: Embed) -> None:
+    heading, text = (
+        "When a release is taken back (rollback).",
+        "A rollback begins at once when errors double.",
+    )
+    passage = Passage(1, "c", "Handbook", f"{heading}\n\n{text}", 0, 1.0, f"Releases > {heading}")
+    assert await answer("When is a release taken back?", embed, [passage], sentences=3) == f"{text} [1]"
+
+
 async def test_marks_of_the_document_itself_are_not_taken_for_citations(embed: Embed) -> None:
     text = await answer("When was Qdrant first released?", embed, sentences=2)
     assert "2021. [1]" in text
