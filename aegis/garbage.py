@@ -15,6 +15,7 @@ from typing import Any
 
 LOOK = 10.0  # seconds
 QUIET = 0.1  # share of a processor below which nobody notices that the allocator is held for some milliseconds
+YOUNG = 10_000  # new objects that bring on a look for cycles among them (700 by default): most are gone by then
 SETTLING = 6  # full collections after which no more is set apart: statements are compiled, caches are full
 
 
@@ -32,12 +33,15 @@ def set_apart() -> Generator[None]:
             left -= 1
             gc.freeze()
 
+    often = gc.get_threshold()
     gc.freeze()
+    gc.set_threshold(YOUNG, *often[1:])
     gc.callbacks.append(settle)
     try:
         yield
     finally:
         gc.callbacks.remove(settle)
+        gc.set_threshold(*often)
         gc.unfreeze()
 
 

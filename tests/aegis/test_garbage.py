@@ -28,6 +28,13 @@ def test_what_stays_is_set_apart_and_comes_back_in_the_end() -> None:
     assert gc.get_freeze_count() == 0
 
 
+def test_cycles_are_looked_for_more_seldom_meanwhile() -> None:
+    before = gc.get_threshold()
+    with garbage.set_apart():
+        assert gc.get_threshold()[0] == garbage.YOUNG > before[0]
+    assert gc.get_threshold() == before
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="The C library's memory is given back on Linux only.")
 async def test_memory_goes_back_once_after_each_busy_time(monkeypatch: pytest.MonkeyPatch) -> None:
     trimmed: list[int] = []
