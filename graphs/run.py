@@ -31,7 +31,7 @@ class Run:
         self.context = context
         self.error: AegisError | None = None
         self._events: list[Event] = []
-        self._changed = asyncio.Event()
+        self._watching: list[asyncio.Future[None]] = []
         self._over = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._interruptible = True
@@ -57,7 +57,7 @@ class Run:
                 position += 1
             if self.ended:
                 return
-            await self._changed.wait()
+            await self._change()
 
     async def result(self) -> Turn:
         """The turn when it is over: done, stopped or failed (then `error` says why)."""
@@ -87,8 +87,16 @@ class Run:
 
     def end(self) -> None:
         self._over.set()
+        self._task = None  # with all that the run has held, while the run is kept for those who come back
         self._wake()
 
+    async def _change(self) -> None:
+        changed = asyncio.get_running_loop().create_future()
+        self._watching.append(changed)
+        await changed
+
     def _wake(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        watching, self._watching = self._watching, []
+        for changed in watching:
+            if not changed.done():  # whoever left has cancelled theirs
+                changed.set_result(None)

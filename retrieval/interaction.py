@@ -22,7 +22,7 @@ from retrieval.store import Scored
 DEPTH = 25  # best candidates that a search reranks by default
 SHARE = 0.25  # of the final score; .1 to .3 are better than none on every set measured
 KEPT = 50_000  # words whose vectors are kept, as float16: 26 MB at 256 dimensions
-READ = 10_000  # passages whose words are kept as numbers: about 10 MB with their texts
+READ = 10_000  # passages whose words are kept as numbers: about 5 MB
 MOST_WORDS = 256  # different words of a passage that are looked at
 QUESTION_WORDS = 64
 SAME = 0.995  # a cosine of the same word, after rounding
@@ -82,7 +82,7 @@ class MaxSim:
         self._rows = dict[str, int]()
         self._kept: NDArray[np.float16] = np.empty((KEPT, width), np.float16)  # pages are taken as they fill
         self._lengths: Floats = np.empty(KEPT, np.float32)
-        self._read = dict[str, Rows]()  # rows of a passage's words, by its text
+        self._read = dict[tuple[int, int], Rows]()  # rows of a passage's words, by its text's hash and length
         self._lock = Lock()
 
     def scores(self, question: str, passages: Sequence[str]) -> list[float]:
@@ -109,9 +109,10 @@ class MaxSim:
         return nearest, lengths
 
     def _passage(self, text: str) -> Rows:
-        rows = self._read.get(text)
+        name = hash(text), len(text)  # the texts themselves would take three times as much
+        rows = self._read.get(name)
         if rows is None:
-            rows = self._read[text] = self._known(_different(text, MOST_WORDS))
+            rows = self._read[name] = self._known(_different(text, MOST_WORDS))
         return rows
 
     def _make_room(self, words: int) -> None:

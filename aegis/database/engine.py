@@ -38,6 +38,7 @@ _WRITE_WAIT = telemetry.POOL_WAIT_SECONDS.labels("write")
 _READ = telemetry.BACKEND_SECONDS.labels("database", "read")
 GAVE_WAY = ("40P01", "40001")  # PostgreSQL: deadlock, serialization failure; nothing of the transaction was kept
 LOOKING = ("busy_timeout=0", "journal_mode=WAL", "cache_size=-8000", "query_only=ON")  # the event loop waits
+READING = (*PRAGMAS, "cache_size=-2000", "query_only=ON")  # there are several; the system keeps the pages, too
 DURABLE = ("synchronous=FULL", "foreign_keys=ON", NO_CHECKPOINT)
 
 Result = TypeVar("Result")
@@ -196,7 +197,7 @@ async def _open_sqlite(settings: SQLiteSettings, file: Path) -> AsyncGenerator[D
         checkpoints.committed()
 
     url = URL.create("sqlite+aiosqlite", database=str(file))  # not a string: a folder's name may hold ? or %
-    reading = connecting(str(file), "BEGIN", (*PRAGMAS, "query_only=ON"))
+    reading = connecting(str(file), "BEGIN", READING)
     writing = connecting(str(file), "BEGIN IMMEDIATE", (*PRAGMAS, *DURABLE), committed=committed)
     # What people ask and write is no business of a log: errors name the statement, never its values.
     reader, writer = (
