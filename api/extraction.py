@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from api import deps
@@ -21,10 +21,14 @@ ReadingOf = Annotated[ModelReader, Depends(deps.reading)]
 
 @router.get("/quarantine", response_model=QuarantineAnswer)
 async def quarantine(
-    scope: deps.ScopeOf, reading: ReadingOf, limit: deps.Limit = 100, cursor: deps.Cursor = ""
+    scope: deps.ScopeOf,
+    reading: ReadingOf,
+    limit: deps.Limit = 100,
+    cursor: deps.Cursor = "",
+    document: Annotated[str | None, Query(max_length=64, pattern=deps.NO_NUL, description="Of this one only")] = None,
 ) -> Response:
     """What a model claimed of documents without their saying so, with the reason. Never searched, never an answer."""
-    found = await reading.quarantine.page(scope, after=cursor, limit=limit + 1)
+    found = await reading.quarantine.page(scope, after=cursor, limit=limit + 1, document=document)
     page = [asdict(one) for one in found[:limit]]
     return Json({"facts": page, "next": page[-1]["id"] if len(found) > limit else None})
 

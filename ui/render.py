@@ -43,6 +43,7 @@ _LABELS: Mapping[str, tuple[str, str]] = {
     "remember": ("Saving", "Saved"),
 }
 MOST_WAYS = 3  # drawn under an answer
+MOST_CITED = 3  # documents of which is shown what a model claimed and was held back
 _TELLING = ("inventory", "recount", "dispute", "converse", "abstain", "consult_graph", "retrieve")
 _OUTCOMES = {
     "stopped": "Stopped: this is as far as the answer had come.",
@@ -180,7 +181,9 @@ def graph(frame: Frame, turn: Turn) -> Shown | None:
     facts = facts_of(turn)
     if turn.abstained or not (ways or facts):
         return None
-    props = {"ways": [list(way) for way in ways][:MOST_WAYS], "facts": facts, "open": turn.route == "dispute"}
+    cited = list(dict.fromkeys(citation.document_id for citation in turn.citations))[:MOST_CITED]
+    props = {"ways": [list(way) for way in ways][:MOST_WAYS], "facts": facts, "documents": cited}
+    props |= {"open": turn.route == "dispute"}
     return element(frame.part("graph"), frame.thread_id, "Graph", frame.part("answer"), props)
 
 

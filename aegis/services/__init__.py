@@ -254,7 +254,9 @@ async def _composed(settings: Settings, command: str, database: Database, stack:
     facts = FactStore(database, catalogue, static, place.index)
     conversations.answers = answers
     stack.push_async_callback(together.aclose)
-    reading = model_reader(settings, database, catalogue, outbox, writer, place.index, leases, new_id(), now)
+    reading = model_reader(
+        settings, database, catalogue, outbox, writer, place.index, leases, new_id(), now, place.settled
+    )
     if settings.extraction.enabled:
         stack.push_async_callback(cancelled, asyncio.create_task(reading.run(), name="reading"))
         describing = Describer(database, writer, leases, now, reading.turn, lambda: reading.busy())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -28,8 +28,12 @@ def model_reader(
     leases: Leases | None,
     holder: str,
     now: Callable[[], datetime],
+    settled: Callable[[], Awaitable[None]],
 ) -> ModelReader:
-    """It reads while its `run` does, which is for whoever opens it to start."""
+    """`settled` returns when changed facts can be found.
+
+    It reads while its `run` does, which is for whoever opens it to start.
+    """
     from langchain_core.rate_limiters import InMemoryRateLimiter  # a token bucket
 
     from memory.reading.quarantine import Quarantine
@@ -47,7 +51,7 @@ def model_reader(
         outbox=outbox,
         models=writer,
         queue=ReadingQueue(database, holder, now),
-        quarantine=Quarantine(database, catalogue, outbox, now),
+        quarantine=Quarantine(database, catalogue, outbox, now, settled),
         index=index,
         leases=leases,
         now=now,

@@ -6,12 +6,12 @@ from; or discards it. Both are known by the passage: a document that changes is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import RowMapping, and_, delete, func, select, update
+from sqlalchemy import RowMapping, and_, delete, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.database import Database
@@ -50,20 +50,33 @@ class Quarantined:
 
 
 class Quarantine:
-    def __init__(self, database: Database, epoch: Epoch, outbox: Outbox, now: Callable[[], datetime]) -> None:
+    """`settled` returns when what was released can be found."""
+
+    def __init__(
+        self,
+        database: Database,
+        epoch: Epoch,
+        outbox: Outbox,
+        now: Callable[[], datetime],
+        settled: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._database = database
         self._epoch = epoch
         self._outbox = outbox
         self._now = now
+        self._settled = settled
 
-    async def page(self, scope: Scope, *, after: str = "", limit: int = 100) -> list[Quarantined]:
-        """Of documents as they are now, in order of id."""
+    async def page(
+        self, scope: Scope, *, after: str = "", limit: int = 100, document: str | None = None
+    ) -> list[Quarantined]:
+        """Of documents as they are now, or of one, in order of id."""
         columns = [quarantined.c[name] for name in ("id", "subject", "relation", "object", "text", "quote", "reason")]
         columns += [quarantined.c.model, quarantined.c.at, quarantined.c.episode_id]
         query = (
             select(*columns, versions.c.document_id, versions.c.title)
             .join(versions, and_(versions.c.id == quarantined.c.version_id, visible_at(await self._epoch.epoch())))
             .where(_held(scope), quarantined.c.id > after)
+            .where(versions.c.document_id == document if document is not None else true())
             .order_by(quarantined.c.id)
             .limit(limit)
         )
@@ -97,6 +110,8 @@ class Quarantine:
             await record(connection, group, fact, "released", reason=told, by=by, at=at, before=before)
             await _now_is(connection, identifier, "released")
         self._outbox.wake()
+        if self._settled is not None:
+            await self._settled()
         return fact
 
     async def discard(self, scope: Scope, identifier: str) -> None:

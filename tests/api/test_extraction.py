@@ -42,8 +42,10 @@ class FakeReading:
     def quarantine(self) -> FakeReading:
         return self
 
-    async def page(self, scope: Any, *, after: str = "", limit: int = 100) -> list[Quarantined]:
-        return [row for row in self.rows if row.id > after][:limit]
+    async def page(
+        self, scope: Any, *, after: str = "", limit: int = 100, document: str | None = None
+    ) -> list[Quarantined]:
+        return [row for row in self.rows if row.id > after and document in (None, row.document_id)][:limit]
 
     async def release(self, scope: Any, identifier: str) -> str:
         await self.discard(scope, identifier)
@@ -93,6 +95,7 @@ async def test_what_was_set_apart_is_listed_in_pages(client_of: Open) -> None:
     rest = (await client.get(f"{URL}/quarantine", params={"cursor": first["next"]})).json()
     assert [one["id"] for one in first["facts"] + rest["facts"]] == ["q0", "q1", "q2"]
     assert rest["next"] is None
+    assert (await client.get(f"{URL}/quarantine", params={"document": "another"})).json()["facts"] == []
     assert rest["facts"][0]["reason"] == "why"
 
 

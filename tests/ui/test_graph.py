@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
+from aegis.scope import derived_id, group_id
 from tests.ui.site import Chat, Site
 
 pytestmark = pytest.mark.browser
@@ -80,3 +84,37 @@ def test_an_answer_called_wrong_offers_the_facts_it_rested_on(chat: Chat, site: 
     expect(fact).to_contain_text("Forgotten")
     told = [one["text"] for one in site.api.post("/api/v1/memory/search", json=query).json()["facts"]]
     assert "Solveig Marine owns Kestrel Dock." not in told
+
+
+def test_what_a_model_claimed_and_was_held_back_is_decided_beside_the_facts(chat: Chat, site: Site) -> None:
+    """The claims are put where a reader leaves them: no model is here."""
+    _ingest(site, "# Fleet\n\nAurelia Lines owns Tern Ferry. Tern Ferry uses Slate Pier.", "Fleet")
+    hits = site.api.post("/api/v1/retrieval/search", json={"query": "Tern Ferry"}).json()["hits"]
+    hit = next(hit for hit in hits if hit["title"] == "Fleet")
+    _claimed(site, hit, "SOLD", "Aurelia Lines sold Slate Pier.")
+    _claimed(site, hit, "BELONGS_TO", "Slate Pier belongs to Aurelia Lines.")
+    chat.open().ask("How is Aurelia Lines related to Slate Pier?").idle()
+    held = chat.answers.last.locator(".aegis-claims")
+    expect(held.locator("summary")).to_have_text("2 claims of a model, held back")
+    held.locator("summary").click()
+    right = held.locator("li").filter(has_text="belongs to")
+    right.get_by_role("button", name="It is right").click()
+    expect(right).to_contain_text("A fact now")
+    wrong = held.locator("li").filter(has_text="sold")
+    wrong.get_by_role("button", name="Discard").click()
+    expect(wrong).to_contain_text("Discarded.")
+    found = site.api.post("/api/v1/memory/search", json={"query": "Slate Pier", "limit": 50}).json()["facts"]
+    told = [fact["text"] for fact in found]
+    assert "Slate Pier belongs to Aurelia Lines." in told
+    assert "Aurelia Lines sold Slate Pier." not in told
+    assert site.api.get("/api/v1/memory/quarantine").json()["facts"] == []
+
+
+def _claimed(site: Site, hit: dict[str, Any], relation: str, text: str) -> None:
+    row = {"id": derived_id("quarantined", text), "group_id": group_id("d", "default"), "collection": "default"}
+    row |= {"episode_id": hit["chunk_id"], "version_id": hit["version_id"], "relation": relation, "text": text}
+    row |= {"subject": "Aurelia Lines", "object": "Slate Pier", "quote": "", "model": "gemma3:4b", "at": 0}
+    row |= {"reason": "The sentence does not say it.", "state": "held"}
+    places = ", ".join(f":{name}" for name in row)
+    with closing(sqlite3.connect(site.folder / "aegis.sqlite", timeout=20)) as store, store:
+        store.execute(f"INSERT OR REPLACE INTO quarantined_facts ({', '.join(row)}) VALUES ({places})", row)

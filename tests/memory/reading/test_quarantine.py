@@ -95,6 +95,7 @@ async def test_what_another_passage_proves_stays_when_one_release_is_undone(
     library: Library, reader: ModelReader, script: Script, clock: Clock
 ) -> None:
     first, second = await held(library, reader, script, clock, TEXT, f"{TEXT} Again.")
+    assert await reader.quarantine.page(SCOPE, document=second.document_id) == [second]
     fact_id = await reader.quarantine.release(SCOPE, first.id)
     clock.later(1)
     assert await reader.quarantine.release(SCOPE, second.id) == fact_id

@@ -1,5 +1,5 @@
 // Which names led to the answer, as a picture, and the facts it used, each of which can be put right. All is text.
-import { useState } from 'react'
+import { useEffect, useState } from 'react'
 
 const LONGEST = 30
 const [HEIGHT, ROW, GAP] = [30, 44, 34]
@@ -96,8 +96,64 @@ const Fact = ({ fact }) => {
   )
 }
 
+// What a model claimed of a document without its saying so, until somebody says what it is.
+const Claim = ({ claim }) => {
+  const [said, setSaid] = useState('')
+  const [over, setOver] = useState(false)
+
+  const decide = async (method, path, done) => {
+    const address = `/api/v1/memory/quarantine/${encodeURIComponent(claim.id)}${path}`
+    const response = await fetch(address, { method }).catch(() => null)
+    const answer = response && !response.ok ? await response.json().catch(() => null) : null
+    if (!response || !response.ok) return setSaid(answer?.error?.message || 'That failed; try again.')
+    setOver(true)
+    setSaid(done)
+  }
+  const release = () => decide('POST', '/release', 'A fact now; `aegis memory undo` takes it back.')
+  const discard = () => decide('DELETE', '', 'Discarded.')
+
+  return (
+    <li>
+      <span>{claim.text}</span>
+      <span className="aegis-source-place"> · {claim.title}: {claim.reason}</span>
+      {!over && (
+        <span className="aegis-control">
+          <button type="button" onClick={release}>It is right</button>
+          <button type="button" onClick={discard}>Discard</button>
+        </span>
+      )}
+      {said && <p className="aegis-note" role="status">{said}</p>}
+    </li>
+  )
+}
+
+const Claims = ({ documents }) => {
+  const [claims, setClaims] = useState([])
+
+  useEffect(() => {
+    let wanted = true
+    const asked = documents.map((document) =>
+      fetch(`/api/v1/memory/quarantine?${new URLSearchParams({ document, limit: 20 })}`)
+        .then((answer) => (answer.ok ? answer.json() : { facts: [] }))
+        .catch(() => ({ facts: [] }))
+    )
+    Promise.all(asked).then((found) => wanted && setClaims(found.flatMap((one) => one.facts)))
+    return () => {
+      wanted = false
+    }
+  }, [documents.join()])
+
+  if (!claims.length) return null
+  return (
+    <details className="aegis-claims">
+      <summary>{claims.length === 1 ? '1 claim' : `${claims.length} claims`} of a model, held back</summary>
+      <ul>{claims.map((claim) => <Claim key={claim.id} claim={claim} />)}</ul>
+    </details>
+  )
+}
+
 export default function Graph() {
-  const { ways, facts, open } = props
+  const { ways, facts, documents, open } = props
   return (
     <div className="aegis-graph">
       {ways.length > 0 && <Picture ways={ways} />}
@@ -107,6 +163,7 @@ export default function Graph() {
           <ul>{facts.map((fact) => <Fact key={fact.fact_id} fact={fact} />)}</ul>
         </details>
       )}
+      <Claims documents={documents || []} />
     </div>
   )
 }
