@@ -30,30 +30,25 @@ class ExactQuestions:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._rows: OrderedDict[str, OrderedDict[str, Dense]] = OrderedDict()
-        self._stacked: dict[str, tuple[list[str], Dense]] = {}
+        self._kept: OrderedDict[str, _Rows] = OrderedDict()
         self._keys: dict[str, str] = {}  # id -> key
 
     async def add(self, key: str, id: str, vector: Dense) -> None:
         await self.remove([id])
-        rows = self._rows.setdefault(key, OrderedDict())
-        rows[id] = np.asarray(vector, dtype=np.float32)
+        rows = self._kept.setdefault(key, _Rows(len(vector)))
+        rows.add(id, vector)
         self._keys[id] = key
-        self._rows.move_to_end(key)
-        self._stacked.pop(key, None)
-        if len(rows) > PER_KEY:
-            await self.remove([next(iter(rows))])
+        self._kept.move_to_end(key)
+        if len(rows.ids) > PER_KEY:
+            await self.remove([rows.ids[0]])
         while len(self._keys) > self._limit:
-            await self.remove([next(iter(next(iter(self._rows.values()))))])
+            await self.remove([next(iter(self._kept.values())).ids[0]])
 
     async def near(self, key: str, vector: Dense, limit: int) -> list[Scored]:
-        if key not in self._rows:
+        if key not in self._kept:
             return []
-        self._rows.move_to_end(key)
-        if key not in self._stacked:
-            self._stacked[key] = (list(self._rows[key]), np.stack(list(self._rows[key].values())))
-        ids, rows = self._stacked[key]
-        cosines = rows @ vector
+        self._kept.move_to_end(key)
+        ids, cosines = self._kept[key].ids, self._kept[key].vectors @ vector
         best = np.argsort(-cosines, kind="stable")[:limit]
         return [Scored(ids[place], float(cosines[place])) for place in best]
 
@@ -62,10 +57,32 @@ class ExactQuestions:
             key = self._keys.pop(id, None)
             if key is None:
                 continue
-            del self._rows[key][id]
-            self._stacked.pop(key, None)
-            if not self._rows[key]:
-                del self._rows[key]
+            self._kept[key].remove(id)
+            if not self._kept[key].ids:
+                del self._kept[key]
+
+
+class _Rows:
+    """One key's vectors in order of arrival, at hand as one matrix, which grows by half."""
+
+    def __init__(self, width: int) -> None:
+        self.ids: list[str] = []
+        self._room = np.empty((16, width), np.float32)
+
+    @property
+    def vectors(self) -> Dense:
+        return self._room[: len(self.ids)]
+
+    def add(self, id: str, vector: Dense) -> None:
+        if len(self.ids) == len(self._room):
+            self._room = np.concatenate([self._room, np.empty_like(self._room[: len(self._room) // 2])])
+        self._room[len(self.ids)] = vector
+        self.ids.append(id)
+
+    def remove(self, id: str) -> None:
+        place = self.ids.index(id)
+        del self.ids[place]
+        self._room[place : len(self.ids)] = self._room[place + 1 : len(self.ids) + 1]
 
 
 class StoredQuestions:

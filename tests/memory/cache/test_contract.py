@@ -164,3 +164,23 @@ async def test_questions_are_bounded() -> None:
         await questions.add(f"key {number % 3}", derived_id("answer", number), unit(1, number, 0, 0))
     found = [await questions.near(f"key {key}", unit(1, 1, 0, 0), 100) for key in range(3)]
     assert sum(map(len, found)) == LIMIT
+
+
+async def test_questions_that_come_and_go_leave_the_others_where_they_are() -> None:
+    """Against a plain scan: rows move up in one matrix when one goes, and it grows with others in it."""
+    chance = np.random.default_rng(3)
+    questions, kept = ExactQuestions(200), dict[str, Any]()
+    for step in range(400):
+        if kept and chance.random() < 0.3:
+            gone = str(chance.choice(list(kept)))
+            del kept[gone]
+            await questions.remove([gone])
+        else:
+            name = str(chance.integers(80))
+            kept.pop(name, None)
+            kept[name] = chance.standard_normal(8).astype(np.float32)
+            await questions.add("key", name, kept[name])
+        asked = chance.standard_normal(8).astype(np.float32)
+        wanted = sorted(kept, key=lambda name: -float(kept[name] @ asked))[:5]
+        found = await questions.near("key", asked, 5)
+        assert [scored.id for scored in found] == wanted, step
