@@ -16,6 +16,7 @@ from retrieval.catalogue import DocumentFilter
 from retrieval.search import Hit, Mode, Searcher, SearchRequest
 
 INDEX_NOTE = "The search index was out of reach, so documents could not be searched."
+WORDS_NOTE = "Searched by words only: this conversation stays here, and the embedder does not."
 FILTERS = ("collection", "source", "type", "tag", "date_from", "date_to")
 
 
@@ -36,12 +37,12 @@ class Retrieve:
 
     async def __call__(self, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         context = runtime.context
-        request = search_request(context, state, _mode(context, state))
+        request = await kept_here(self.stays, context, search_request(context, state, _mode(context, state)))
         try:
-            hits = await self.searcher.search(context.scope, await kept_here(self.stays, context, request))
+            hits = await self.searcher.search(context.scope, request)
         except IndexUnavailable:
             return {"notes": [INDEX_NOTE]}
-        return {"found": [found(hit) for hit in hits]}
+        return {"found": [found(hit) for hit in hits], **({"notes": [WORDS_NOTE]} if request.stays else {})}
 
 
 async def kept_here(stays: Stays, context: Context, request: SearchRequest) -> SearchRequest:

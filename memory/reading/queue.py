@@ -178,6 +178,12 @@ class ReadingQueue:
         found = {str(state): int(count) for state, count, _ in rows}
         return Counts(**found, undecided=sum(int(open_ or 0) for _, _, open_ in rows))
 
+    async def staying(self, scope: Scope) -> int:
+        """Chunks of private documents that wait: for a model on this machine."""
+        query = select(func.count()).select_from(readings).where(_seen(scope), readings.c.state == "waiting", _STAYS)
+        async with self._database.read() as connection:
+            return int((await connection.execute(query)).scalar_one())
+
     async def failures(self, scope: Scope, limit: int = 5) -> list[str]:
         """Reasons, each once."""
         query = select(readings.c.reason).distinct().where(_seen(scope), readings.c.state == "failed").limit(limit)

@@ -39,6 +39,7 @@ FOLLOWS = 5.0  # seconds between looks whether the replica that reads is gone
 REST = 60.0  # seconds between looks whether there is a model, or money, again
 BACKOFF = 30.0  # seconds until a chunk that failed is tried again; doubled each time
 ATTEMPTS = 4
+PRIVATE = "Passages of private documents that wait for a model on this machine: {count}."
 NO_MODEL = "No model answers that may read these documents."
 
 logger = logging.getLogger(__name__)
@@ -136,7 +137,10 @@ class ModelReader:
         if self.settings.enabled and here is None and choice is not None and counts.undecided:
             estimate = await self.estimate(scope, sendable, choice)
         failures = await self.queue.failures(scope) if counts.failed else []
-        return Status(self.settings.enabled, choice, counts, quarantined, self.waits, failures, estimate)
+        waits = self.waits
+        if here is None and counts.undecided and (staying := await self.queue.staying(scope)):
+            waits = f"{waits} {PRIVATE.format(count=staying)}".strip()
+        return Status(self.settings.enabled, choice, counts, quarantined, waits, failures, estimate)
 
     async def estimate(self, scope: Scope, collections: Sequence[str], choice: Choice) -> Estimate | None:
         """What reading one's own undecided chunks elsewhere costs, from a sample; None where there are none."""

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from aegis.settings import Settings
+from agents.retrieve import WORDS_NOTE
 from api.app import create_app, opened
 from tests.memory.reading.conftest import Script
 from tests.servers.openai import CHAT, EMBEDDINGS, OpenAILike, running_openai_like
@@ -176,6 +177,7 @@ async def test_a_question_after_an_answer_from_it_stays_too(everything: Everythi
     assert bool(found(everything.said(CHAT, before))) is not marked
     assert bool(found(everything.said(EMBEDDINGS, before))) is not marked
     assert (len(everything.cloud.calls) == before) is marked
+    assert (WORDS_NOTE in turn["notes"]) is marked
     other = await everything.ask(SECOND, await everything.shared(2), "office.txt")
     assert other["model"] == "gpt-4o-mini"
 

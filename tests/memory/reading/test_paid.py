@@ -140,7 +140,9 @@ async def test_a_document_that_is_marked_private_is_sent_no_further(
     async with open_reader(any_database, clock, **sections(paid)) as reader:
         if when == "before":
             await privacy.mark(SCOPE, [entry.id])
-            assert (await reader.status(SCOPE)).estimate is None
+            status = await reader.status(SCOPE)
+            assert status.estimate is None
+            assert status.waits == "Passages of private documents that wait for a model on this machine: 1."
         await reader.agree(SCOPE)
         if when == "after somebody agreed":
             await privacy.mark(SCOPE, [entry.id])
