@@ -17,7 +17,7 @@ from aegis.errors import NotFound
 from aegis.scope import Scope
 from inference.sharing import is_private, private_among
 from retrieval.chunk import Chunk, Chunks
-from retrieval.tables import TEXT_PART, documents, epochs, texts, versions, visible_at
+from retrieval.tables import TEXT_PART, documents, epochs, publications, texts, versions, visible_at
 
 REPLICA_EPOCH_LIFETIME = 0.2  # seconds a replica goes by the epoch it has read
 
@@ -101,8 +101,6 @@ class Catalogue:
 
     async def epoch_at(self, moment: datetime) -> int:
         """The epoch that was the newest at that moment."""
-        from retrieval.ingestion.publishing import publications  # which is written in terms of the catalogue
-
         query = select(func.max(publications.c.epoch)).where(publications.c.closed_at <= moment)
         async with self._database.read() as connection:
             return int((await connection.execute(query)).scalar_one() or 0)

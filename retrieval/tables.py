@@ -93,6 +93,17 @@ embeddings = Table(
 
 epochs = Table("epochs", metadata, Column("id", Integer, primary_key=True), Column("value", BigInteger, nullable=False))
 
+# Which versions an epoch shows and which documents it hides; open until every index has them.
+publications = Table(
+    "publications",
+    metadata,
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),  # the one it leads to
+    Column("shown", JSON, nullable=False),  # ids of versions that become visible
+    Column("hidden", JSON, nullable=False),  # ids of documents that become invisible
+    Column("opened_at", Timestamp, nullable=False),
+    Column("closed_at", Timestamp),
+)
+
 
 def visible_at(epoch: int | BindParameter[int]) -> Any:
     return and_(versions.c.visible_from <= epoch, versions.c.visible_until > epoch)

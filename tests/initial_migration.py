@@ -20,7 +20,6 @@ TABLES = (
     "inference.sharing",
     "retrieval.tables",
     "retrieval.indexes",
-    "retrieval.ingestion.publishing",
     "retrieval.ingestion.tables",
     "memory.conversations.tables",
     "memory.facts.tables",

@@ -15,9 +15,9 @@ from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.scope import derived_id
+from memory.facts.dropping import drop_unsupported
 from memory.facts.rows import batches, insert_new, tell_graph
 from memory.facts.tables import changes, entities, evidence, facts, mentions, refused
-from memory.facts.writing import drop_unsupported
 
 Kind = Literal["superseded", "corrected", "forbidden", "confirmed", "merged", "pruned", "restored", "released"]
 BY_RULE = "rule"

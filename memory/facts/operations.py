@@ -17,11 +17,11 @@ from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from memory.facts import objects
+from memory.facts.dropping import drop_unsupported
 from memory.facts.objects import PLACEHOLDER, load_edges, load_episodes, load_nodes
 from memory.facts.rows import batches, column, tell_graph
 from memory.facts.tables import entities, episodes, evidence, facts, mentions
 from memory.facts.visibility import open_entities, open_episodes, open_facts
-from memory.facts.writing import drop_unsupported
 from memory.naming import key
 
 

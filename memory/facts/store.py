@@ -22,7 +22,7 @@ from memory.facts.visibility import Epoch, Time, groups_of, mentioned, stated
 from memory.facts.wording import overlap
 from memory.naming import SELF, asked, key, speaks_of_self
 from retrieval.embedding import Embedder
-from retrieval.ingestion.publishing import publications
+from retrieval.tables import publications
 
 MAX_CANDIDATES = 400  # facts of the entities named in a question that are ranked
 MAX_EMBEDDED = 40  # best facts that are compared by embedding, too

@@ -7,18 +7,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, bindparam, delete, exists, select
+from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.scope import derived_id, group_id
 from memory.extraction import Extract, FoundFact
-from memory.facts import merging
+from memory.facts.dropping import drop_unsupported
+from memory.facts.history import forget_sources
 from memory.facts.rows import batches, column, put_graph, put_new, tell_graph
 from memory.facts.tables import (
     NAME_LENGTH,
     aliases,
-    described_by,
-    descriptions,
     entities,
     episodes,
     evidence,
@@ -29,6 +28,7 @@ from memory.facts.tables import (
     refused,
 )
 from memory.naming import key
+from memory.reading.queue import forget_chunks
 
 _REFUSED = select(refused.c.fact_id).where(refused.c.group_id == bindparam("group"))
 
@@ -139,9 +139,6 @@ async def remove_episodes(connection: AsyncConnection, episode_ids: Sequence[str
 
     How many facts went.
     """
-    from memory.facts.history import forget_sources  # which puts facts back by what is here
-    from memory.reading.queue import forget_chunks  # which reads with what is here
-
     touched: set[str] = set()
     spoken_of: set[str] = set()
     for part in batches(episode_ids):
@@ -161,43 +158,3 @@ async def remove_episodes(connection: AsyncConnection, episode_ids: Sequence[str
 async def refused_of(connection: AsyncConnection, group: str) -> set[str]:
     """Ids of facts that are not to be learnt in this group."""
     return {row[0] for row in await connection.execute(_REFUSED, {"group": group})}
-
-
-async def drop_unsupported(
-    connection: AsyncConnection, fact_ids: Sequence[str], entity_ids: Sequence[str]
-) -> list[str]:
-    """Of these, delete the facts without evidence (their ids are returned), then the entities without mention and
-    fact; tell the graph."""
-    gone = await _delete_where(connection, facts, fact_ids, ~exists(select(1).where(evidence.c.fact_id == facts.c.id)))
-    unused = and_(
-        ~exists(select(1).where(mentions.c.entity_id == entities.c.id)),
-        ~exists(select(1).where(facts.c.source_id == entities.c.id)),
-        ~exists(select(1).where(facts.c.target_id == entities.c.id)),
-    )
-    await forget_descriptions(connection, gone)
-    forgotten = await _delete_where(connection, entities, entity_ids, unused)
-    await merging.forget(connection, forgotten)
-    for part in batches(forgotten):
-        await connection.execute(delete(aliases).where(aliases.c.entity_id.in_(part)))
-    await tell_graph(connection, gone_facts=gone, gone_entities=forgotten)
-    return gone
-
-
-async def forget_descriptions(connection: AsyncConnection, fact_ids: Sequence[str]) -> None:
-    """What a model made of facts goes with the first of them."""
-    for part in batches(fact_ids):
-        query = select(described_by.c.entity_id).where(described_by.c.fact_id.in_(part)).distinct()
-        made = await column(connection, query)
-        if made:
-            await connection.execute(delete(descriptions).where(descriptions.c.entity_id.in_(made)))
-            await connection.execute(delete(described_by).where(described_by.c.entity_id.in_(made)))
-
-
-async def _delete_where(connection: AsyncConnection, table: Table, ids: Sequence[str], condition: Any) -> list[str]:
-    """Delete those of these rows that meet the condition; their ids."""
-    gone: list[str] = []
-    for part in batches(ids):
-        found = await column(connection, select(table.c.id).where(table.c.id.in_(part), condition))
-        await connection.execute(delete(table).where(table.c.id.in_(found)))
-        gone += found
-    return gone

@@ -18,9 +18,8 @@ from aegis.database import Database
 from aegis.database.leases import Leases
 from aegis.errors import AegisError
 from aegis.settings import IngestionSettings
-from retrieval.ingestion.publishing import publications
 from retrieval.ingestion.versions import Versions
-from retrieval.tables import NEVER, epochs, versions
+from retrieval.tables import NEVER, epochs, publications, versions
 
 EVERY = 600.0  # seconds between looks
 LIMIT = 500  # versions taken away at one look

@@ -18,16 +18,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import JSON, BigInteger, Column, ColumnElement, Table, insert, select, update
+from sqlalchemy import ColumnElement, insert, select, update
 
-from aegis.database import Database, Timestamp, metadata
+from aegis.database import Database
 from aegis.database.leases import Leases
 from aegis.database.outbox import Outbox, append
 from aegis.database.schema import insert_missing
 from aegis.errors import StoreUnavailable
 from retrieval.catalogue import Catalogue
 from retrieval.ingestion.versions import VISIBILITY_TOPIC
-from retrieval.tables import NEVER, epochs, versions
+from retrieval.tables import NEVER, epochs, publications, versions
 
 LEASE = "publishing"
 LEASE_SECONDS = 30.0
@@ -37,16 +37,6 @@ GRACE = 2.0  # seconds that a publication waits for projections it does not depe
 _EPOCH_ROW = 1
 
 logger = logging.getLogger(__name__)
-
-publications = Table(
-    "publications",
-    metadata,
-    Column("epoch", BigInteger, primary_key=True, autoincrement=False),  # the one it leads to
-    Column("shown", JSON, nullable=False),  # ids of versions that become visible
-    Column("hidden", JSON, nullable=False),  # ids of documents that become invisible
-    Column("opened_at", Timestamp, nullable=False),
-    Column("closed_at", Timestamp),
-)
 
 
 class Confirms(Protocol):

@@ -12,8 +12,9 @@ from sqlalchemy import select
 from aegis import telemetry
 from aegis.database import Database
 from retrieval.catalogue import Catalogue
-from retrieval.ingestion.publishing import GRACE, publications
+from retrieval.ingestion.publishing import GRACE
 from retrieval.store import PointFilter, VectorQuery
+from retrieval.tables import publications
 from tests.retrieval.ingestion.ingesting import SCOPE, MemoryStore, World, open_world, upload
 
 

@@ -11,9 +11,8 @@ import pytest
 from sqlalchemy import func, select
 
 from aegis.database import Database
-from retrieval.ingestion.publishing import publications
 from retrieval.ingestion.tables import job_files
-from retrieval.tables import NEVER, epochs, versions
+from retrieval.tables import NEVER, epochs, publications, versions
 from tests.retrieval.ingestion.ingesting import SCOPE, MemoryStore, World, open_world, upload
 
 pytestmark = pytest.mark.servers
