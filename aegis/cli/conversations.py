@@ -68,6 +68,25 @@ def rename(conversation_id: str, title: str, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def private(
+    conversation_id: str,
+    off: Annotated[bool, typer.Option("--off", help="Let its questions go to cloud models instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Nothing of it leaves this machine, whatever the settings allow and whoever agrees to one question."""
+    from aegis.cli.output import print_json
+
+    _asked("conversations private", "PUT" if off else "DELETE", f"/{conversation_id}/shareable")
+    found = _asked("conversations private", "GET", f"/{conversation_id}/shareable")
+    if as_json:
+        print_json(found)
+    elif found["rests_on_private"]:
+        print("It stays on this machine: an answer in it was made from a private document.")
+    else:
+        print("Shared with cloud models that are allowed." if found["shareable"] else "It stays on this machine.")
+
+
+@app.command()
 def search(
     query: str,
     limit: Annotated[int, typer.Option(help="How many turns.")] = 10,

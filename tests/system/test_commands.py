@@ -108,6 +108,10 @@ def test_every_command_through_a_server(running: Site) -> None:
     assert (taken["unchanged"], len(taken["failures"])) == (6, 0)
     assert all(entry["private"] for entry in running.json("documents")["documents"])
     assert "private" in running.cli("documents").stdout
+    talk = running.json("ask", "Who repairs the crates?")["conversation_id"]
+    for more, shareable in ((("--off",), True), ((), False)):
+        assert running.json("conversations", "private", talk, *more)["shareable"] is shareable
+    assert "stays on this machine" in running.cli("conversations", "private", talk).stdout
     assert running.json("search", "crates at Pier Seven")["hits"]
     assert running.json("ask", "What does the ledger of Alder Foundry list?")["answer"]
     assert "facts" in running.json("memory", "search", "Clara Dorn")
