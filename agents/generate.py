@@ -100,6 +100,8 @@ class Generate:
 
     async def _leaves(self, state: State, context: Context, read: list[Chunk]) -> bool:
         """Passages, facts, and the passages that mentions led from: all of them have a say."""
+        if context.stays:
+            return False
         ids = {chunk.id for chunk in read}
         ways = {way for hit in state.get("found", []) if hit["chunk_id"] in ids for way in hit["via"]} - ids
         led = await self.chunks.chunks(context.scope, sorted(ways)) if ways else []

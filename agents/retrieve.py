@@ -47,7 +47,8 @@ class Retrieve:
 
 async def kept_here(stays: Stays, context: Context, request: SearchRequest) -> SearchRequest:
     """The same, marked where its words must not leave this machine."""
-    return replace(request, stays=True) if await stays(context.scope, context.conversation_id) else request
+    kept = context.stays or await stays(context.scope, context.conversation_id)
+    return replace(request, stays=True) if kept else request
 
 
 def _mode(context: Context, state: State) -> str:

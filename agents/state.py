@@ -46,6 +46,7 @@ class Context:
     filters: dict[str, Any] = field(default_factory=dict[str, Any])
     fresh: bool = False  # not from the answer cache
     agreed: bool = False  # to a paid call of a cloud model, for this question
+    stays: bool = False  # its words may not leave this machine, not even to an embedder
 
     @property
     def scope(self) -> Scope:

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select
@@ -26,10 +26,11 @@ from aegis.scope import Scope, local_scope, new_id
 from aegis.services import Services
 from agents.cache import Again
 from agents.evidence import gather
+from agents.retrieve import Stays, may_be_seen
 from agents.state import TOP_K, Context, State
 from agents.summarise import Summarise
 from graphs.answering import Answering
-from graphs.wiring import graph_of, now, search_of
+from graphs.wiring import graph_of, now, search_of, stays_of
 from memory.cache.answer_cache import AnswerCache
 from memory.conversations import Conversations, Turn
 from memory.recalls import AnswerRecalls, Queued
@@ -61,6 +62,7 @@ class Afterwards:
     graph: Any
     busy: Callable[[], bool]
     leases: Leases | None
+    stays: Stays = may_be_seen
 
     async def follow(self) -> None:
         """For ever."""
@@ -116,7 +118,8 @@ class Afterwards:
     async def _evidence(self, question: StandingQuestion, epoch: int) -> list[dict[str, Any]]:
         """Passages that answer it, where one of them is new since it was looked at last; else nothing."""
         scope = await self._scope(question.owner)
-        context = Context(question.owner, tuple(sorted(scope.collections)), mode=question.mode)
+        stays = await self.stays(scope, question.conversation_id)
+        context = Context(question.owner, tuple(sorted(scope.collections)), mode=question.mode, stays=stays)
         found = await self.again(
             {"question": question.question, "standalone": question.question, "epoch": epoch}, context
         )
@@ -132,7 +135,7 @@ class Afterwards:
     async def _difference(self, queued: Queued) -> dict[str, Any]:
         scope = await self._scope(queued.owner)
         turn = await self.conversations.turn(scope, queued.turn_id)
-        context = asked_again(turn, scope)
+        context = replace(asked_again(turn, scope), stays=await self.stays(scope, turn.conversation_id))
         state = await self.graph.ainvoke({"question": turn.standalone or turn.question}, context=context)
         return difference(turn, state)
 
@@ -204,6 +207,7 @@ async def open_afterwards(services: Services, answering: Answering) -> AsyncGene
         graph_of(services).compile(name="recall"),
         lambda: answering.busy,
         Leases(services.database, new_id()) if shared else None,
+        stays_of(services),
     )
     services.conversations.summaries = Summarise(
         services.conversations.summed, services.writer, services.writer.window, lambda: answering.busy

@@ -22,7 +22,7 @@ from agents.inventory import Inventory
 from agents.prompts import PROMPT_VERSION
 from agents.recall import Recall, Recount
 from agents.remember import Remember
-from agents.retrieve import Retrieve
+from agents.retrieve import Retrieve, Stays
 from agents.reword import Reword
 from agents.rewrite import Rewrite
 from agents.route import Router
@@ -82,14 +82,18 @@ def meanings_of(services: Services) -> Meanings:
     return Meanings(services.static.embed, services.closer.nearest)
 
 
-def searching_nodes(services: Services) -> dict[str, Node]:
-    """From the route to the checked answer."""
-    chat, catalogue = services.settings.chat, services.catalogue
+def stays_of(services: Services) -> Stays:
+    """Asked where questions go to an embedder elsewhere."""
 
     async def stays(scope: Scope, conversation_id: str) -> bool:
-        """Asked where questions go to an embedder elsewhere."""
         return services.embedder.elsewhere and await services.sharing.stays(scope, conversation_id)
 
+    return stays
+
+
+def searching_nodes(services: Services) -> dict[str, Node]:
+    """From the route to the checked answer."""
+    chat, catalogue, stays = services.settings.chat, services.catalogue, stays_of(services)
     return {
         "route": Router(RowCounter(catalogue)),
         "retrieve": Retrieve(services.searcher, stays),
