@@ -1,8 +1,7 @@
 """The embedded vector store: Qdrant Edge in a child process of ours.
 
 The engine holds the interpreter lock in every call, and some calls take seconds, so it lives in another process
-(`retrieval/shard/`). A child that ends is started again at once; calls meanwhile wait, at most `timeout` seconds, and
-are repeated once (every write is idempotent). The engine confirms a write after it is in its write-ahead log.
+(`retrieval/shard/`), which `edge_engine.py` keeps going. It confirms a write after it is in its write-ahead log.
 
 Above `unindexed_limit` points without an index one is built on a copy of the folder by another process, while this
 one goes on answering; then the writes made since are replayed there and it takes over (`edge_folder.py`: generations).
@@ -18,9 +17,9 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from aegis.errors import IndexUnavailable, InvalidInput, Unavailable
+from aegis.errors import IndexUnavailable, Unavailable
 from aegis.settings import EdgeSettings
 from retrieval.shard.messages import Refused
 from retrieval.store import (
@@ -36,7 +35,7 @@ from retrieval.store import (
     checksum,
 )
 from retrieval.store.checking import check_ids, check_point, check_query
-from retrieval.store.edge_folder import Damaged, Generations
+from retrieval.store.edge_engine import Engine, retrieved
 from retrieval.store.edge_log import WriteLog
 from retrieval.store.edge_process import Child, Hung, Lost, start_child
 from retrieval.store.payload import bounds, payload
@@ -44,11 +43,6 @@ from retrieval.store.payload import bounds, payload
 logger = logging.getLogger(__name__)
 
 BATCH = 100  # points per write: a search waits for at most one, some milliseconds
-TRIES = 3  # loads that may crash or hang, and failures in a row, before the files are taken for damaged
-LOCK_WAIT = 20.0  # seconds for the child of a server that was killed to notice and let go of the files
-OPEN_TIMEOUT = 30.0  # seconds until a load counts as hung
-CREATE_TIMEOUT = 30.0
-SCAN_SECONDS = 2.0  # for reading vectors when the last end was not clean
 FLUSH_AFTER = 1.0  # seconds without a write
 BUILD_TIMEOUT = 1800.0  # seconds for each step of a build
 CATCH_UP = 1 << 20  # bytes of writes left when a build stops them for the rest
@@ -69,40 +63,34 @@ class EdgeStore:
     ) -> None:
         self._settings = settings
         self._dimensions = dimensions
-        self._fields = dict(fields or {})
-        self._generations = Generations(folder)
-        self._on_reset = on_reset
-        self._was_reset: str | None = None
-        self._child: Child | None = None
-        self._generation: Path | None = None
-        self._starting: asyncio.Task[None] | None = None
+        self._fields: Fields = dict(fields or {})
+        self._engine = Engine(settings, folder, dimensions, self._fields, on_reset, self._forget_log, self._stop_build)
         self._writing = asyncio.Lock()
         self._log: WriteLog | None = None
-        self._unindexed = 0
         self._builds = builds or asyncio.Lock()
         self._building: asyncio.Task[bool] | None = None
         self._failed_builds = 0
         self._build_not_before = 0.0
         self._flushing: asyncio.Task[None] | None = None
         self._last_write = 0.0
-        self._strikes = 0  # failures of the engine without a success in between
-        self._last_failure = ""
-        self._closed = False
 
     @property
     def was_reset(self) -> str | None:
         """Why the index was started empty since it was opened (the newest reason): it has to be filled again."""
-        return self._was_reset
+        return self._engine.was_reset
 
     @property
     def pid(self) -> int | None:
         """The child process that answers now."""
-        return self._child.pid if self._child is not None and self._child.alive else None
+        return self._engine.pid
 
     @property
     def unindexed(self) -> int:
         """Points (about) that no index covers yet; searches over them are exact."""
-        return self._unindexed
+        return self._engine.unindexed
+
+    async def start(self) -> None:
+        await self._engine.start()
 
     # The port
 
@@ -127,7 +115,7 @@ class EdgeStore:
         dense, sparse = check_query(query, self._dimensions)
         if dense is None and sparse is None:
             return Candidates()
-        halves = await self._call(
+        halves = await self._engine.call(
             "query",
             _condition(query.filter),
             query.limit,
@@ -147,7 +135,7 @@ class EdgeStore:
         weights = [2 * dense_weight, 2 - 2 * dense_weight] if fusion == "rrf" else None
         words = (sparse.indices, sparse.values)
         condition = _condition(query.filter)
-        return _hits(*await self._call("fused", condition, query.limit, dense.tobytes(), words, weights))
+        return _hits(*await self._engine.call("fused", condition, query.limit, dense.tobytes(), words, weights))
 
     async def summary(self) -> Summary:
         """Writes wait until it is done; searches go in between its pages."""
@@ -155,7 +143,7 @@ class EdgeStore:
         offset: str | None = None
         async with self._writing:
             while True:
-                rows, offset = await self._call("page", offset)
+                rows, offset = await self._engine.call("page", offset)
                 count += len(rows)
                 total += sum(checksum(*row) for row in rows)
                 if offset is None:
@@ -167,12 +155,12 @@ class EdgeStore:
         """Start empty, removing the files of the current index. Searches find nothing until it is filled again."""
         await self._stop_build()
         async with self._writing:
-            old, replaced = self._child, self._generation
-            child, generation = await self._create()
-            self._adopt(child, generation, 0)
-            await asyncio.to_thread(self._generations.switch, generation)
-            self._note_reset(reason)
-            await self._retire(old, replaced)
+            old, replaced = self._engine.child, self._engine.generation
+            child, generation = await self._engine.create()
+            self._engine.adopt(child, generation, 0)
+            await asyncio.to_thread(self._engine.generations.switch, generation)
+            self._engine.emptied(reason)
+            await self._engine.retire(old, replaced)
 
     async def build(self) -> bool:
         """Build the index now; true when it was built and switched in, false when that failed (see the log)."""
@@ -184,75 +172,25 @@ class EdgeStore:
             await asyncio.wait({self._building})
 
     async def close(self) -> None:
-        self._closed = True
-        for task in (self._building, self._flushing, self._starting):
+        self._engine.closed = True
+        for task in (self._building, self._flushing):
             if task is not None:
                 task.cancel()
                 await asyncio.wait({task})
-        if self._child is not None and self._child.alive:
-            await self._child.close(max(10.0, self._settings.timeout))
-
-    # Calls
-
-    async def _call(self, name: str, *arguments: Any) -> Any:
-        return await self._send(pickle.dumps((name, *arguments), protocol=5))
-
-    async def _send(self, message: bytes) -> Any:
-        deadline = time.monotonic() + self._settings.timeout
-        for last_try in (False, True):
-            child = await self._ready(deadline)
-            try:
-                answer = await child.send(message, max(0.001, deadline - time.monotonic()))
-            except Lost as lost:
-                if last_try:
-                    raise IndexUnavailable(f"the vector index stopped twice while asked: {lost}") from lost
-            except Hung as hung:
-                self._strike(str(hung))
-                raise IndexUnavailable(f"the vector index does not answer: {hung}") from hung
-            except Refused as refused:
-                self._refused(refused)
-            else:
-                self._strikes = 0
-                return answer
-        raise AssertionError  # the second try returns or raises
-
-    async def _ready(self, deadline: float) -> Child:
-        if self._child is not None and self._child.alive:
-            return self._child
-        try:
-            async with asyncio.timeout(max(0.001, deadline - time.monotonic())):
-                await asyncio.shield(self._begin_start())
-        except TimeoutError as error:
-            raise IndexUnavailable("the vector index is starting again; try in a moment") from error
-        if self._child is None or not self._child.alive:
-            raise IndexUnavailable("the vector index stopped again right after its start")
-        return self._child
-
-    def _refused(self, refused: Refused) -> NoReturn:
-        if refused.kind == "invalid":
-            raise InvalidInput(f"the vector index cannot take this: {refused}") from refused
-        if refused.kind != "unusable":  # a full disk mends itself, a folder that cannot be read does not
-            self._strike(str(refused))
-        raise IndexUnavailable(f"the vector index failed: {refused}") from refused
-
-    def _strike(self, reason: str) -> None:
-        self._strikes += 1
-        self._last_failure = reason
-        if self._strikes >= TRIES and self._child is not None:
-            self._child.kill()  # the next start takes the files for damaged
+        await self._engine.close()
 
     # Writing
 
     async def _write(self, name: str, *arguments: Any) -> None:
         message = pickle.dumps((name, *arguments), protocol=5)
         async with self._writing:
-            self._unindexed = await self._send(message)
+            self._engine.unindexed = await self._engine.send(message)
             if self._log is not None:
                 await self._log.append(message)
         self._last_write = time.monotonic()
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush_when_idle())
-        if self._unindexed > self._settings.unindexed_limit and self._last_write >= self._build_not_before:
+        if self._engine.unindexed > self._settings.unindexed_limit and self._last_write >= self._build_not_before:
             self._begin_build()
 
     async def _flush_when_idle(self) -> None:
@@ -262,123 +200,18 @@ class EdgeStore:
             await asyncio.sleep(rest)
             rest = self._last_write + FLUSH_AFTER - time.monotonic()
         with suppress(IndexUnavailable):
-            await self._call("flush")
-
-    # Starting
-
-    def _begin_start(self) -> asyncio.Task[None]:
-        if self._closed:
-            raise IndexUnavailable("the vector index is closed")
-        if self._starting is None or self._starting.done():
-            self._starting = asyncio.create_task(self._start())
-            self._starting.add_done_callback(_retrieved)
-        return self._starting
-
-    async def start(self) -> None:
-        await asyncio.shield(self._begin_start())
-        if self._generation is not None:
-            await asyncio.to_thread(self._generations.remove_others, self._generation)
-
-    async def _start(self) -> None:
-        try:
-            if self._strikes >= TRIES:
-                raise Damaged(f"the engine failed {self._strikes} times in a row, last: {self._last_failure}")
-            await self._open_current()
-        except Damaged as damaged:
-            await self._start_empty(str(damaged))
-
-    async def _open_current(self) -> None:
-        locked_until = time.monotonic() + LOCK_WAIT
-        failures: list[Lost | Hung] = []
-        while len(failures) < TRIES:
-            if self._child is not None and self._child.alive:
-                return  # a build has taken over meanwhile
-            generation = await asyncio.to_thread(self._generations.current)
-            if generation is None:
-                child, generation = await self._create()
-                await asyncio.to_thread(self._generations.switch, generation)
-                return self._adopt(child, generation, 0)
-            try:
-                return self._adopt(*await self._open(generation))
-            except (Lost, Hung) as failure:
-                failures.append(failure)
-            except Refused as refused:
-                if refused.kind != "locked" or time.monotonic() > locked_until:
-                    _cannot_open(refused, generation)
-                await asyncio.sleep(0.1)
-        if all(isinstance(failure, Lost) and not failure.crashed for failure in failures):
-            raise IndexUnavailable(
-                f"the vector index was ended {TRIES} times while it loaded (memory?): {failures[-1]}"
-            )
-        raise Damaged(f"it cannot be loaded: {failures[-1]}")
-
-    async def _open(self, generation: Path) -> tuple[Child, Path, int]:
-        """Raises Lost, Hung, Refused; then no child is left."""
-        child = await start_child(self._ended)
-        try:
-            unindexed = await child.request(
-                "open", str(generation), self._dimensions, self._fields, SCAN_SECONDS, timeout=OPEN_TIMEOUT
-            )
-        except BaseException:
-            await child.discard()
-            raise
-        return child, generation, unindexed
-
-    async def _create(self) -> tuple[Child, Path]:
-        generation = await asyncio.to_thread(self._generations.fresh)
-        child = await start_child(self._ended)
-        try:
-            await child.request("create", str(generation), self._dimensions, self._fields, timeout=CREATE_TIMEOUT)
-        except BaseException as error:
-            await child.discard()
-            if not isinstance(error, Lost | Hung | Refused):
-                raise
-            raise IndexUnavailable(f"an empty vector index cannot be made in {generation}: {error}") from error
-        return child, generation
-
-    async def _start_empty(self, reason: str) -> None:
-        await self._stop_build()
-        aside = await asyncio.to_thread(self._generations.set_aside)
-        child, generation = await self._create()
-        await asyncio.to_thread(self._generations.switch, generation)
-        self._adopt(child, generation, 0)
-        logger.error("The vector index was damaged (%s); set aside as %s, started empty.", reason, aside)
-        self._note_reset(reason)
-
-    def _adopt(self, child: Child, generation: Path, unindexed: int) -> None:
-        if generation != self._generation:
-            self._log = None  # what a build logs for the copy of another generation is no use to it
-        self._child, self._generation, self._unindexed = child, generation, unindexed
-
-    def _note_reset(self, reason: str) -> None:
-        self._strikes = 0
-        self._was_reset = reason
-        if self._on_reset is not None:
-            self._on_reset(reason)
-
-    def _ended(self, child: Child, lost: Lost) -> None:
-        if child is not self._child or self._closed:
-            return
-        logger.warning("The vector index stopped (%s); starting it again.", lost)
-        if lost.crashed:
-            self._strike(str(lost))
-        self._begin_start()
-
-    async def _retire(self, child: Child | None, generation: Path | None) -> None:
-        """What was asked of it is still answered; then it goes, with its files."""
-        if child is not None and child.alive:
-            with suppress(Lost, Hung, Refused, Unavailable):
-                await child.request("count", timeout=self._settings.timeout)
-            await child.discard()
-        if generation is not None:
-            await asyncio.to_thread(self._generations.remove, generation)
+            await self._engine.call("flush")
 
     # Building
+
+    def _forget_log(self) -> None:
+        """What a build logs for the copy of another generation is no use to it."""
+        self._log = None
 
     def _begin_build(self) -> asyncio.Task[bool]:
         if self._building is None or self._building.done():
             self._building = asyncio.create_task(self._build_in_turn())
-            self._building.add_done_callback(_retrieved)
+            self._building.add_done_callback(retrieved)
         return self._building
 
     async def _stop_build(self) -> None:
@@ -392,7 +225,7 @@ class EdgeStore:
 
     async def _build(self) -> bool:
         began = time.monotonic()
-        generation = await asyncio.to_thread(self._generations.fresh)
+        generation = await asyncio.to_thread(self._engine.generations.fresh)
         children: list[Child] = []
         try:
             log = await self._copy_current(generation, children)
@@ -406,21 +239,21 @@ class EdgeStore:
         finally:
             self._log = None
             for child in children:
-                if child is not self._child:
+                if child is not self._engine.child:
                     await child.discard()
-            if generation != self._generation:
-                await asyncio.to_thread(self._generations.remove, generation)
+            if generation != self._engine.generation:
+                await asyncio.to_thread(self._engine.generations.remove, generation)
         self._failed_builds = 0
         logger.info("An index was built and taken over in %.1f s.", time.monotonic() - began)
         return True
 
     async def _copy_current(self, generation: Path, children: list[Child]) -> WriteLog:
         """Writes wait meanwhile (.1 s for 20,000 points); those after it are logged."""
-        builder = await start_child(self._ended)
+        builder = await start_child(self._engine.ended)
         children.append(builder)
         async with self._writing:
-            await self._call("flush")
-            await builder.request("copy", str(self._generation), str(generation), timeout=BUILD_TIMEOUT)
+            await self._engine.call("flush")
+            await builder.request("copy", str(self._engine.generation), str(generation), timeout=BUILD_TIMEOUT)
             self._log = WriteLog(generation / "writes.log")
             return self._log
 
@@ -433,7 +266,7 @@ class EdgeStore:
         await builder.ended()
 
     async def _take_over(self, generation: Path, log: WriteLog, children: list[Child]) -> None:
-        successor, _, unindexed = await self._open(generation)
+        successor, _, unindexed = await self._engine.open(generation)
         children.append(successor)
         done = 0
         while log.size - done > CATCH_UP:
@@ -455,19 +288,19 @@ class EdgeStore:
         """Writes wait. A crash before the pointer is replaced leaves the old generation with every write in it."""
         await successor.request("flush", timeout=BUILD_TIMEOUT)
         built = await successor.request("count", timeout=BUILD_TIMEOUT)
-        kept = await self._call("count")
+        kept = await self._engine.call("count")
         if built != kept:
             raise IndexUnavailable(f"the index built holds {built} points, {kept} are stored")
-        old, replaced = self._child, self._generation
-        self._adopt(successor, generation, unindexed)
+        old, replaced = self._engine.child, self._engine.generation
+        self._engine.adopt(successor, generation, unindexed)
         try:
-            await asyncio.to_thread(self._generations.switch, generation)
+            await asyncio.to_thread(self._engine.generations.switch, generation)
         except OSError:
             if old is not None and replaced is not None:
-                self._adopt(old, replaced, self._unindexed)
+                self._engine.adopt(old, replaced, self._engine.unindexed)
             raise
         self._log = None
-        await self._retire(old, replaced)
+        await self._engine.retire(old, replaced)
         await asyncio.to_thread((generation / "writes.log").unlink, missing_ok=True)
 
 
@@ -494,20 +327,6 @@ def _condition(condition: PointFilter) -> tuple[Any, ...]:
 def _hits(ids: str, scores: bytes) -> list[Scored]:
     """Ids separated by spaces, scores as native doubles: a third of the cost of a pickled list of pairs."""
     return list(map(Scored, ids.split(), struct.unpack(f"{len(scores) // 8}d", scores)))
-
-
-def _cannot_open(refused: Refused, generation: Path) -> NoReturn:
-    if refused.kind == "locked":
-        raise IndexUnavailable(f"the vector index {generation} is in use by another process: {refused}") from refused
-    if refused.kind == "unusable":
-        raise IndexUnavailable(f"the vector index {generation} cannot be opened: {refused}") from refused
-    raise Damaged(str(refused)) from refused
-
-
-def _retrieved(task: asyncio.Task[Any]) -> None:
-    """Whoever awaited the task has its error; nobody may have."""
-    if not task.cancelled():
-        task.exception()
 
 
 @asynccontextmanager

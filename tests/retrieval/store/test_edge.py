@@ -19,8 +19,7 @@ import pytest
 
 from aegis.errors import IndexUnavailable
 from aegis.settings import EdgeSettings
-from retrieval.store import Candidates, Point, Summary, Visibility, checksum
-from retrieval.store import edge as edge_module
+from retrieval.store import Candidates, Point, Summary, Visibility, checksum, edge_engine
 from retrieval.store.edge import EdgeStore, open_edge
 from retrieval.store.edge_process import SCRIPT
 from tests.retrieval.store.points import DIMENSIONS, NEVER, identifier, like, point, query, random_points
@@ -177,7 +176,7 @@ async def test_a_second_store_on_the_same_folder_is_refused(
     store: EdgeStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.upsert([point(1)])
-    monkeypatch.setattr(edge_module, "LOCK_WAIT", 0.3)
+    monkeypatch.setattr(edge_engine, "LOCK_WAIT", 0.3)
     with pytest.raises(IndexUnavailable, match="in use by another process"):
         async with open_edge(EdgeSettings(), folder, DIMENSIONS):
             pass
@@ -316,7 +315,7 @@ async def test_an_unclean_end_alone_is_no_damage(folder: Path, indexed: bool) ->
 
 @posix
 async def test_a_load_that_hangs_counts_as_damage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge_module, "OPEN_TIMEOUT", 0.5)
+    monkeypatch.setattr(edge_engine, "OPEN_TIMEOUT", 0.5)
     await _leave_unclean(folder, indexed=False)
     config = next(folder.rglob("edge_config.json"))
     config.unlink()
