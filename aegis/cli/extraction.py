@@ -37,7 +37,7 @@ def agreed(found: Mapping[str, Any], *, yes: bool, quiet: bool) -> bool:
 
 def decide(found: Mapping[str, Any], *, yes: bool, quiet: bool) -> None:
     """After taking files in: show what it would cost, ask, and tell the server."""
-    from aegis.cli.memory import asked
+    from aegis.cli.memory_api import asked
     from aegis.cli.output import console
 
     if agreed(found, yes=yes, quiet=quiet):

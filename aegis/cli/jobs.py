@@ -15,8 +15,8 @@ def jobs(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from aegis.cli.client import call, run
-    from aegis.cli.ingest import wait_for
     from aegis.cli.output import print_json, print_table
+    from aegis.cli.sending import wait_for
     from aegis.errors import InvalidInput
 
     if (cancel or retry) and job_id is None:

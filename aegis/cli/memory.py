@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import httpx
 import typer
 
+from aegis.cli.memory_api import asked
+
 app = typer.Typer(no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -194,15 +196,6 @@ def undo(
     """Put back what a change took."""
     found = asked("memory undo", "POST", f"/changes/{change_id}/undo")
     _show(found, as_json, ("undone", "fact"), [(found["kind"], found["fact_id"])])
-
-
-def asked(command: str, method: str, path: str, **given: Any) -> Any:
-    from aegis.cli.client import call, run
-
-    async def work(client: httpx.AsyncClient) -> Any:
-        return await call(client, method, f"/api/v1/memory{path}", **given)
-
-    return run(command, work)
 
 
 def _change(fact_id: str, body: dict[str, Any], as_json: bool) -> None:

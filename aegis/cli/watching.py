@@ -42,7 +42,8 @@ async def _follow(paths: Sequence[Path], form: Mapping[str, Any], prune: bool, a
 
 def _taken(paths: Sequence[Path], changed: Sequence[Path], form: Mapping[str, Any], prune: bool, as_json: bool) -> bool:
     """False when it has to be tried again."""
-    from aegis.cli.ingest import known_files, shown, take_in
+    from aegis.cli.gathering import known_files
+    from aegis.cli.sending import shown, take_in
 
     gone = prune and any(not path.exists() or path in paths for path in changed)
     files = [*known_files(changed), *(path for path in changed if path in paths)]
