@@ -6,6 +6,7 @@ The API, the page and the command line all ask here. Closing a connection stops 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -230,7 +231,10 @@ class Answering:
         run.end()
         del self._under_way[run.turn_id]
         telemetry.RUNNING.dec()
-        asyncio.get_running_loop().call_later(KEEP_SECONDS, self._runs.pop, run.turn_id, None)
+        # In a context of its own: this one holds all that the run has come to, and would for as long.
+        asyncio.get_running_loop().call_later(
+            KEEP_SECONDS, self._runs.pop, run.turn_id, None, context=contextvars.Context()
+        )
 
     async def _stream(self, run: Run, progress: Progress) -> None:
         watcher.set(progress.tell)  # of this task, and those that LangGraph makes in it

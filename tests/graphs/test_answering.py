@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import weakref
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -46,6 +48,7 @@ from agents.verify import Verify
 from graphs.answering import Answering
 from graphs.at_once import at_once
 from graphs.followups import FollowUps
+from graphs.progress import Progress
 from graphs.rag import Nodes, build
 from graphs.run import Event, Run
 from graphs.wiring import searched_again
@@ -449,6 +452,27 @@ async def test_the_run_outlives_those_who_watch_it(world: World) -> None:
     assert answering.run(ANN, run.turn_id) is run
     with pytest.raises(NotFound):
         answering.run(Scope("bob"), run.turn_id)
+
+
+async def test_a_run_that_ended_holds_what_is_shown_and_nothing_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its state is some ten times as much, and hundreds of runs are kept for those who come back."""
+    made: list[weakref.ref[Progress]] = []
+
+    class Watched(Progress):
+        def __init__(self, run: Run, question: str) -> None:
+            super().__init__(run, question)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr("graphs.answering.Progress", Watched)
+    answering = world.answering()
+    run, last = [await answering.ask(ANN, QUESTION, fresh=True) for _ in range(2)]
+    assert [(await one.result()).state for one in (run, last)] == ["done", "done"]
+    await (await answering.ask(ANN, QUESTION, fresh=True)).result()
+    await until(lambda: gc.collect() >= 0 and made[0]() is None)
+    assert answering.run(ANN, run.turn_id) is run
+    assert kinds(await seen(run))[-1] == "done"
 
 
 async def test_whoever_asked_may_go_away_at_once(world: World) -> None:
