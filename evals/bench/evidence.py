@@ -4,7 +4,8 @@ Pairs of a question and the passages that the search finds for it, from any rank
 
 answered      gold is among the first five
 near_misses   the same question with all its gold taken away: what is left shares subject and words
-unanswerable  questions that the set marks so: no gold, an empty `answer`, or `meta` {"answerable": false}
+unanswerable  questions that the set marks so: no gold, an empty `answer`, or `meta` {"answerable": false} or
+              {"is_impossible": true}
 foreign       questions of the other sets, whose gold's titles are not in this one
 adversarial   worded so that a passage seems to answer: our own about passages of musique_train100 (`adversarial.jsonl`,
               against our own that are answered), and questions for what an article of redocred_dev does not tell
@@ -151,13 +152,13 @@ async def _pair(shelf: Shelf, kind: str, document: str, question: str, hits: Seq
 
 def _asked(given: RankingSet) -> Iterator[tuple[str, str]]:
     """Questions as they stand alone, evenly drawn from those with an answer."""
-    known = [row for row in _rows(given) if str(row["id"]) in given.qrels and not _marked(row)]
+    known = [row for row in _rows(given) if str(row["id"]) in given.qrels and not marked(row)]
     for row in known[:: max(1, len(known) // MOST)][:MOST]:
         yield str(row["id"]), standalone(row["text"], turns_before(row))
 
 
 def _unanswered(given: RankingSet) -> Iterator[str]:
-    without = [row for row in _rows(given) if str(row["id"]) not in given.qrels or _marked(row)]
+    without = [row for row in _rows(given) if str(row["id"]) not in given.qrels or marked(row)]
     for row in without[:: max(1, len(without) // MOST)][:MOST]:
         yield standalone(row["text"], turns_before(row))
 
@@ -166,8 +167,10 @@ def _rows(given: RankingSet) -> list[dict[str, Any]]:
     return [row for row in lines(dataset_folder(given.name) / "queries.jsonl") if row["text"].strip()]
 
 
-def _marked(row: Mapping[str, Any]) -> bool:
-    return row.get("answer") == "" or (row.get("meta") or {}).get("answerable") is False
+def marked(row: Mapping[str, Any]) -> bool:
+    """Whether the set says of a question that it has no answer, whichever passage it was written about."""
+    meta = row.get("meta") or {}
+    return row.get("answer") == "" or meta.get("answerable") is False or meta.get("is_impossible") is True
 
 
 def _strangers(given: RankingSet, all_sets: Sequence[RankingSet]) -> Iterator[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from evals.bench.calibration import crossed, fitted
 from evals.bench.datasets import lines
-from evals.bench.evidence import OURS, auroc, separation
+from evals.bench.evidence import OURS, auroc, marked, separation
 from evals.bench.extractive import unasked_of
 
 
@@ -68,3 +68,18 @@ def test_what_an_article_does_not_tell_is_asked_only_beside_what_it_tells() -> N
     row = {"title": "Ada Byron", "entities": entities, "triples": [[0, "P569", 1, [0]]]}
     assert [question.text for question in unasked_of(row)] == ["Where was Ada Byron born?", "Where did Ada Byron die?"]
     assert not list(unasked_of({**row, "triples": []}))
+
+
+@pytest.mark.parametrize(
+    ("row", "unanswerable"),
+    [
+        ({"text": "q"}, False),
+        ({"text": "q", "answer": ["Oslo"], "meta": None}, False),
+        ({"text": "q", "answer": ""}, True),
+        ({"text": "q", "meta": {"answerable": False}}, True),
+        ({"text": "q", "meta": {"is_impossible": True}}, True),
+        ({"text": "q", "meta": {"answerable": True, "is_impossible": False}}, False),
+    ],
+)
+def test_a_set_may_mark_questions_that_have_no_answer(row: dict[str, object], unanswerable: bool) -> None:
+    assert marked(row) is unanswerable
