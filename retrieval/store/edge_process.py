@@ -74,6 +74,8 @@ class Child:
         future = self._pending[number] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(timeout):
+                if self._stdin.is_closing():  # uvloop would raise a bare RuntimeError
+                    raise ConnectionResetError
                 self._stdin.write(HEADER.pack(len(message), number))
                 self._stdin.write(message)
                 await self._stdin.drain()
@@ -83,6 +85,8 @@ class Child:
                 self.kill()
             raise Hung(f"no answer within {timeout:g} s") from error
         except ConnectionError as error:
+            self.kill()  # mostly dead already: its pipe is seen to close before its end is
+            await asyncio.wait({self._listening}, timeout=1)
             raise self._ended or Lost("the child process closed its input", crashed=False) from error
         finally:
             self._pending.pop(number, None)

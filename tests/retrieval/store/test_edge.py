@@ -84,6 +84,24 @@ async def test_it_is_started_again_without_being_asked(store: EdgeStore) -> None
             await asyncio.sleep(0.01)
 
 
+@posix
+def test_a_pipe_that_closes_before_the_end_is_seen_is_a_lost_child(folder: Path) -> None:
+    """On the server's own loop, which raises RuntimeError for it: the query is answered by the next child."""
+    from uvloop import new_event_loop
+
+    async def asked() -> Candidates:
+        async with open_edge(EdgeSettings(), folder, DIMENSIONS) as store:
+            await store.upsert([point(1)])
+            assert store.pid is not None
+            os.kill(store.pid, signal.SIGSTOP)  # so that its end comes after the pipe's
+            store._child._stdin.close()  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess] - nothing else closes this pipe alone
+            await asyncio.sleep(0.05)
+            return await store.query(like(point(1)))
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        assert [hit.id for hit in runner.run(asked()).dense] == [identifier(1)]
+
+
 async def test_killed_in_the_midst_of_writes_and_searches(store: EdgeStore) -> None:
     points = random_points(2000, DIMENSIONS)
     await store.upsert(points[:100])
