@@ -28,7 +28,7 @@ def model_reader(
     leases: Leases | None,
     holder: str,
     now: Callable[[], datetime],
-    settled: Callable[[], Awaitable[None]],
+    settled: Callable[[], Awaitable[None]] | None = None,
 ) -> ModelReader:
     """`settled` returns when changed facts can be found.
 
