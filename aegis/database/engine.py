@@ -24,8 +24,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from aegis import telemetry, tracing
 from aegis.database.checkpoints import NO_CHECKPOINT, Checkpoints
 from aegis.database.commits import SharedCommits
+from aegis.database.sqlite import Connecting, connected, plain
 from aegis.database.sqlite import Connection as Writer
-from aegis.database.sqlite import connected, connecting, plain
 from aegis.errors import ConfigurationError, DataFolderError, StoreUnavailable
 from aegis.settings import PostgresSettings, SQLiteSettings
 
@@ -197,8 +197,8 @@ async def _open_sqlite(settings: SQLiteSettings, file: Path) -> AsyncGenerator[D
         checkpoints.committed()
 
     url = URL.create("sqlite+aiosqlite", database=str(file))  # not a string: a folder's name may hold ? or %
-    reading = connecting(str(file), "BEGIN", READING)
-    writing = connecting(str(file), "BEGIN IMMEDIATE", (*PRAGMAS, *DURABLE), committed=committed)
+    reading = Connecting(str(file), "BEGIN", READING)
+    writing = Connecting(str(file), "BEGIN IMMEDIATE", (*PRAGMAS, *DURABLE), committed=committed)
     # What people ask and write is no business of a log: errors name the statement, never its values.
     reader, writer = (
         create_async_engine(
@@ -213,8 +213,9 @@ async def _open_sqlite(settings: SQLiteSettings, file: Path) -> AsyncGenerator[D
     finally:
         await asyncio.to_thread(checkpoints.stop)
         looking.dispose()
-        await reader.dispose()
-        await writer.dispose()
+        for engine, connecting in ((reader, reading), (writer, writing)):
+            await engine.dispose()
+            await connecting.gone()
 
 
 def _postgres_engine(settings: PostgresSettings) -> AsyncEngine:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from itertools import chain
 from typing import Any
+from weakref import WeakSet
 
 import aiosqlite
 import sqlalchemy
@@ -24,6 +25,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.pool import StaticPool
 
 ROWS = 200  # rows of one INSERT: some thousand values, of 32,766 that SQLite takes
+ENDING = 2.0  # seconds that a thread which was told to end is waited for
 _INSERT = re.compile(r"(INSERT .* VALUES )(\((?:\?, )*\?\))((?!.* RETURNING ).*)", re.DOTALL)
 
 Work = Callable[[sqlite3.Connection], None]
@@ -42,6 +44,20 @@ class Connection(aiosqlite.Connection):
         self.writer = committed is not None
         self._began = 0.0
         self._waiting: list[Work] = []
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """Once: a thread that was told to end answers no second word, and who waits for one would wait for ever."""
+        return super().stop() if self._running else None
+
+    async def close(self) -> None:
+        if self._running:
+            await super().close()
+
+    async def gone(self) -> None:
+        """Its thread has ended, and calls no event loop that is closed since."""
+        self.stop()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, ENDING)
 
     def cursor(self) -> Cursor:  # pyright: ignore[reportIncompatibleMethodOverride]  # what SQLAlchemy asks for
         return Cursor(self)
@@ -183,15 +199,24 @@ def connected(file: str, pragmas: Sequence[str]) -> sqlite3.Connection:
     return connection
 
 
-def connecting(
-    file: str, begin: str, pragmas: Sequence[str], committed: Callable[[float], None] | None = None
-) -> Callable[..., Connection]:
+class Connecting:
     """For `create_async_engine(async_creator=...)`."""
 
-    def create(*_: Any, **__: Any) -> Connection:
-        return Connection(partial(connected, file, pragmas), begin, committed)
+    def __init__(
+        self, file: str, begin: str, pragmas: Sequence[str], committed: Callable[[float], None] | None = None
+    ) -> None:
+        self._create = partial(Connection, partial(connected, file, pragmas), begin, committed)
+        self._made: WeakSet[Connection] = WeakSet()
 
-    return create
+    def __call__(self, *_: Any, **__: Any) -> Connection:
+        made = self._create()
+        self._made.add(made)
+        return made
+
+    async def gone(self) -> None:
+        """After the engine is disposed of, which knows nothing of connections that tasks were giving back."""
+        for connection in list(self._made):
+            await connection.gone()
 
 
 def plain(creator: Callable[[], sqlite3.Connection], begin: str) -> sqlalchemy.Engine:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -12,7 +15,7 @@ from sqlalchemy import text
 from aegis.database import Database, open_database
 from aegis.database.schema import insert_missing
 from aegis.errors import ConfigurationError, StoreUnavailable
-from aegis.settings import PostgresSettings
+from aegis.settings import PostgresSettings, SQLiteSettings
 from memory.facts.tables import groups
 
 
@@ -50,3 +53,27 @@ async def test_a_wrong_address_is_a_wrong_setting_and_keeps_its_password(tmp_pat
             async with open_database(PostgresSettings(url=SecretStr(url)), tmp_path):
                 pass
         assert "pa55word" not in str(caught.value)
+
+
+async def test_a_connection_that_is_being_given_back_is_gone_when_the_store_is_closed(tmp_path: Path) -> None:
+    """Its task was cut off, again and again, while it rolled back. What is left would wait for ever, or call a loop
+    that is closed."""
+    taken: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def writing(database: Database) -> None:
+        async with database.write() as connection:
+            taken.set_result((await connection.get_raw_connection()).driver_connection)
+            await asyncio.Event().wait()
+
+    async with open_database(SQLiteSettings(), tmp_path) as database:
+        task = asyncio.create_task(writing(database))
+        writer = await taken
+        writer._tx.put_nowait((None, partial(time.sleep, 0.3)))  # its thread is slow to roll back
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait({task})
+    assert not writer._thread.is_alive()
+    if left := asyncio.all_tasks() - {asyncio.current_task()}:
+        _, left = await asyncio.wait(left, timeout=5)
+    assert not left
