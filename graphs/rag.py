@@ -51,7 +51,7 @@ class Nodes:
     remember: Node
 
 
-AT_ONCE = 2  # steps of all runs that compute at a time: one works while another waits for an engine
+AT_ONCE = 4  # steps of all runs that compute at a time: while one works, others wait for an engine
 # These compute next to nothing, or wait, for a model or for the answer of another run, which needs room to go on.
 UNBOUNDED = ("condense", "recall", "cache", "route", "generate", "keep", "abstain", "converse", "remember")
 
