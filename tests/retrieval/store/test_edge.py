@@ -94,7 +94,7 @@ def test_a_pipe_that_closes_before_the_end_is_seen_is_a_lost_child(folder: Path)
             await store.upsert([point(1)])
             assert store.pid is not None
             os.kill(store.pid, signal.SIGSTOP)  # so that its end comes after the pipe's
-            store._child._stdin.close()  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess] - nothing else closes this pipe alone
+            store._engine.child._stdin.close()  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess] - this pipe alone
             await asyncio.sleep(0.05)
             return await store.query(like(point(1)))
 
