@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -54,6 +55,7 @@ def serve(
     gc.disable()  # nothing that is imported becomes garbage; looking for some takes a fifth of the start
     with listening_socket(settings) as taken, asyncio.Runner(loop_factory=_quick_loop()) as runner:
         runner.run(_serve(settings, taken))
+    gc.freeze()  # the end of the interpreter looks for garbage several times
 
 
 def studio() -> None:
@@ -137,9 +139,11 @@ async def _serve(settings: Settings, taken: socket.socket) -> None:
             app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=GRACE, server_header=False
         )
         announcing = asyncio.create_task(_announce(settings, app))
+        killing = signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when it has stopped
         try:
             await uvicorn.Server(config).serve(sockets=[taken])
         finally:
+            signal.signal(signal.SIGTERM, killing)
             announcing.cancel()
             await asyncio.wait({announcing})
 

@@ -48,3 +48,11 @@ def test_a_server_starts_and_answers_both_page_and_readiness(tmp_path: Path) -> 
     with Site(tmp_path / "var").running() as client:
         assert client.get("/health/ready").status_code == 200
         assert client.get("/chat").status_code == 200
+
+
+def test_a_server_that_is_told_to_stop_closes_what_it_has_open(tmp_path: Path) -> None:
+    """As systemd and Docker tell it. The next start believes an index that was closed, and need not look through it."""
+    site = Site(tmp_path / "var")
+    site.start()
+    assert site.stop() == 0
+    assert len(list((tmp_path / "var").rglob("clean.json"))) == 2
