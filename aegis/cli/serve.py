@@ -139,13 +139,17 @@ async def _serve(settings: Settings, taken: socket.socket) -> None:
             app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=GRACE, server_header=False
         )
         announcing = asyncio.create_task(_announce(settings, app))
-        killing = signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when it has stopped
+        killing = signal.signal(signal.SIGTERM, _stopping)
         try:
             await uvicorn.Server(config).serve(sockets=[taken])
         finally:
             signal.signal(signal.SIGTERM, killing)
             announcing.cancel()
             await asyncio.wait({announcing})
+
+
+def _stopping(_number: int, _frame: object) -> None:
+    """Uvicorn has a handler of its own, and raises the signal again when it has stopped."""
 
 
 async def _announce(settings: Settings, app: FastAPI) -> None:
