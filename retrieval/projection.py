@@ -35,7 +35,7 @@ LEASE_SECONDS = 30.0
 PATIENCE = 10.0  # seconds between attempts at a target that stays away
 LOOKS = 10  # comparisons while rows arrive, before a difference counts
 PRUNE_EVERY = 15.0
-PRUNED = 1000  # outbox rows forgotten in one transaction
+PRUNED = 100  # outbox rows forgotten in one transaction: a turn may wait for it
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")

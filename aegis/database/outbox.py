@@ -19,7 +19,6 @@ from sqlalchemy import (
     String,
     Table,
     bindparam,
-    delete,
     func,
     insert,
     select,
@@ -133,8 +132,3 @@ class Outbox:
                 connection.execute(insert(projections).values(name=projection, applied=seq))
 
         await self._database.transact(confirmed)
-
-    async def prune(self, topics: Sequence[str], up_to: int) -> None:
-        """Forget rows that every projection of these topics has applied."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(outbox).where(outbox.c.topic.in_(topics), outbox.c.seq <= up_to))
