@@ -8,7 +8,6 @@ offers it, and ours, in one run. AEGIS_BENCH_SECONDS: 10.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import os
 import socket
@@ -31,6 +30,7 @@ from aegis.database import open_database
 from aegis.database.migrations import upgrade
 from aegis.errors import NotFound
 from aegis.settings import OllamaSettings, Settings, SQLiteSettings
+from evals.bench.server import ROOT
 from inference import ChatMessage, Passage, WriteRequest
 from inference.routing import RoutedWriter, budgets_of, open_writer
 
@@ -71,7 +71,7 @@ class ModelServer:
 
 def bench(*, quiet: bool = False) -> dict[str, Any]:
     """Raises NotFound where the project's tests, which hold the servers, are not installed."""
-    if importlib.util.find_spec("tests.servers.ollama") is None:
+    if not (ROOT / "tests/servers/ollama.py").is_file():
         raise NotFound("The benchmark inference needs the project's folder: its servers are in tests/servers.")
     found = asyncio.run(_measure(float(os.environ.get("AEGIS_BENCH_SECONDS", "10"))))
     if not quiet:
@@ -87,9 +87,9 @@ async def _measure(seconds: float) -> dict[str, Any]:
 
 
 async def _overhead() -> dict[str, Any]:
-    async with _servers(1, tokens_per_second=0, answer_tokens=TOKENS) as long:
+    async with model_servers(1, tokens_per_second=0, answer_tokens=TOKENS) as long:
         per_answer = await _compared(long[0].url)
-    async with _servers(1, tokens_per_second=0, answer_tokens=1) as short:
+    async with model_servers(1, tokens_per_second=0, answer_tokens=1) as short:
         per_call = await _compared(short[0].url)
     token = {name: (per_answer[name] - per_call[name]) / (TOKENS - 1) * 1e6 for name in per_answer}
     return {
@@ -160,7 +160,7 @@ async def _pool(seconds: float) -> dict[str, Any]:
 async def chats_per_second(count: int, seconds: float) -> float:
     """Of a pool of that many servers, each with twice the callers that it answers at a time."""
     async with (
-        _servers(count, tokens_per_second=40, answer_tokens=SHORT, parallel=PARALLEL) as servers,
+        model_servers(count, tokens_per_second=40, answer_tokens=SHORT, parallel=PARALLEL) as servers,
         _routed([server.url for server in servers]) as writer,
     ):
         return await _rate(writer, callers=count * PARALLEL * 2, seconds=seconds)
@@ -185,7 +185,7 @@ async def _faults() -> dict[str, Any]:
     """100 chats at once, while one of three servers dies, one hangs and one is slow."""
     took: list[float] = []
     models: Counter[str] = Counter()
-    async with _servers(3, tokens_per_second=200, answer_tokens=SHORT) as (dying, hanging, slow):
+    async with model_servers(3, tokens_per_second=200, answer_tokens=SHORT) as (dying, hanging, slow):
         async with _routed([dying.url, hanging.url, slow.url], first_token_timeout=2, parallel=16) as writer:
             await slow.set(tokens_per_second=40)
 
@@ -215,7 +215,7 @@ async def _faults() -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _servers(
+async def model_servers(
     count: int, *, tokens_per_second: float, answer_tokens: int, parallel: int = 1000
 ) -> AsyncGenerator[Sequence[ModelServer]]:
     servers: list[ModelServer] = []
@@ -224,7 +224,8 @@ async def _servers(
             command = [sys.executable, "-m", "tests.servers.ollama", "--port", str(_free_port())]
             command += ["--tokens-per-second", str(tokens_per_second), "--answer-tokens", str(answer_tokens)]
             command += ["--first-token-after", "0", "--parallel", str(parallel)]
-            process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+            ours_first = {**os.environ, "PYTHONPATH": str(ROOT)}  # a dependency brings a package `tests`, too
+            process = await asyncio.create_subprocess_exec(*command, env=ours_first, stdout=asyncio.subprocess.PIPE)
             assert process.stdout is not None  # noqa: S101  # it was asked for
             servers.append(ModelServer((await process.stdout.readline()).decode().strip(), process))
         for server in servers:
