@@ -37,7 +37,9 @@ class Connection(aiosqlite.Connection):
     def __init__(
         self, connector: Callable[[], sqlite3.Connection], begin: str, committed: Callable[[float], None] | None
     ) -> None:
-        super().__init__(connector, iter_chunk_size=64)
+        super().__init__(self._open, iter_chunk_size=64)
+        self._connect_to = connector
+        self._opened: sqlite3.Connection | None = None
         self._thread.daemon = True
         self._begin = begin
         self._committed = committed
@@ -47,7 +49,19 @@ class Connection(aiosqlite.Connection):
 
     def stop(self) -> asyncio.Future[Any] | None:
         """Once: a thread that was told to end answers no second word, and who waits for one would wait for ever."""
-        return super().stop() if self._running else None
+        if not self._running:
+            return None
+        self._tx.put_nowait((None, self._shut))
+        return super().stop()
+
+    def _open(self) -> sqlite3.Connection:
+        self._opened = self._connect_to()
+        return self._opened
+
+    def _shut(self) -> None:
+        """Also where the task that opened it was cut off before it was told."""
+        if self._opened is not None:
+            self._opened.close()
 
     async def close(self) -> None:
         if self._running:
@@ -194,8 +208,12 @@ def _inserted(parts: Sequence[str], rows: list[Sequence[Any]], connection: sqlit
 
 def connected(file: str, pragmas: Sequence[str]) -> sqlite3.Connection:
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-    for pragma in pragmas:
-        connection.execute(f"PRAGMA {pragma}").close()
+    try:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}").close()
+    except BaseException:  # such as a file that is locked
+        connection.close()
+        raise
     return connection
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +18,8 @@ from sqlalchemy.exc import IntegrityError
 from aegis import telemetry
 from aegis.database import Database, checkpoints, open_database
 from aegis.database.schema import insert_missing
-from aegis.database.sqlite import ROWS
+from aegis.database.sqlite import ROWS, connected
+from aegis.database.sqlite import Connection as OwnConnection
 from aegis.settings import SQLiteSettings
 
 things = Table("things", MetaData(), Column("id", Integer, primary_key=True), Column("name", String, nullable=False))
@@ -187,3 +190,32 @@ async def test_a_log_that_cannot_be_copied_is_told_once_and_nothing_is_lost(
         "SQLite's log cannot be copied into its file and grows meanwhile: database or disk is full"
     ]
     assert await count(store) == 3
+
+
+async def test_a_connection_whose_task_is_cut_off_while_it_opens_is_closed() -> None:
+    made: list[sqlite3.Connection] = []
+
+    def slowly() -> sqlite3.Connection:
+        time.sleep(0.2)
+        made.append(sqlite3.connect(":memory:", check_same_thread=False))
+        return made[0]
+
+    async def opened(connection: OwnConnection) -> None:
+        await connection
+
+    connection = OwnConnection(slowly, "BEGIN", None)
+    task = asyncio.create_task(opened(connection))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.wait({task})
+    await connection.gone()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        made[0].execute("SELECT 1")
+
+
+def test_a_store_that_cannot_be_opened_leaves_no_connection(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    (tmp_path / "no.sqlite").write_bytes(b"this is no database, whatever its name says")
+    with pytest.raises(sqlite3.DatabaseError):
+        connected(str(tmp_path / "no.sqlite"), ("journal_mode=WAL",))
+    gc.collect()
+    assert not [str(one.message) for one in recwarn if one.category is ResourceWarning]

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import sqlite3
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,7 @@ class Contents:
 
 
 def contents(folder: Path) -> Contents:
-    with sqlite3.connect(f"file:{folder}/aegis.sqlite?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{folder}/aegis.sqlite?mode=ro", uri=True)) as connection:
         rows = {table: _rows(connection, table, columns) for table, columns in CONTENT.items()}
         epoch = (connection.execute("select value from epochs").fetchone() or (0,))[0]
         query = "select id from versions where visible_from <= ? and visible_until > ?"
@@ -69,7 +70,7 @@ def _rows(connection: sqlite3.Connection, table: str, columns: str) -> Counter[s
 def faults(folder: Path) -> list[str]:
     """What is wrong within the stores themselves; empty when they fit together."""
     found: list[str] = []
-    with sqlite3.connect(f"file:{folder}/aegis.sqlite?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{folder}/aegis.sqlite?mode=ro", uri=True)) as connection:
         for check in ("integrity_check", "foreign_key_check"):
             found += [f"{check}: {row}" for row in connection.execute(f"PRAGMA {check}") if row[0] != "ok"]
         for what, query in ORPHANS.items():
